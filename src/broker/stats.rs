@@ -1,0 +1,57 @@
+//! Counters of the whole server, read by metrics, the status service and the page.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// One number that only grows (or a gauge set from one place).
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Takes `n` away; for gauges.
+    pub fn sub(&self, n: u64) {
+        self.0.fetch_sub(n, Ordering::Relaxed);
+    }
+
+    /// The number now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Counters of the broker; totals since start unless called a gauge.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Gauge: connections over a socket that are open.
+    pub connections: Counter,
+    /// Connections ever opened.
+    pub connections_opened: Counter,
+    /// Gauge: subscriptions of all connections.
+    pub subscriptions: Counter,
+    /// Frames published.
+    pub messages_in: Counter,
+    /// Payload bytes published.
+    pub bytes_in: Counter,
+    /// Frames delivered.
+    pub messages_out: Counter,
+    /// Payload bytes delivered.
+    pub bytes_out: Counter,
+    /// Frames published that nobody was subscribed to.
+    pub no_interest: Counter,
+    /// Deliveries dropped because their reader was cut off.
+    pub drops: Counter,
+    /// Connections cut off because they read too slowly.
+    pub slow_readers: Counter,
+    /// Operations refused by the policy.
+    pub refused: Counter,
+    /// Failed sign-ins.
+    pub sign_in_failures: Counter,
+    /// Connections closed because of a protocol violation.
+    pub protocol_errors: Counter,
+    /// Events refused by admission control.
+    pub throttled: Counter,
+}

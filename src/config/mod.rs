@@ -1,0 +1,140 @@
+//! Every setting in one typed struct: default < file < environment < flag.
+
+pub mod limits;
+pub mod secret;
+
+use std::{net::IpAddr, path::PathBuf, time::Duration};
+
+pub use limits::Limits;
+pub use secret::Secret;
+
+/// The default account id, also compiled into the reference's frontend (hub.md §1.1).
+pub const DEFAULT_ACCOUNT_ID: &str = "00000000-1000-4000-8000-000000000001";
+/// The default project id, also compiled into the reference's frontend (hub.md §1.1).
+pub const DEFAULT_PROJECT_ID: &str = "00000000-1000-4000-8000-000000000000";
+
+/// Who may do what on the bus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicyKind {
+    /// One account and one project with the rules of hub.md §3.3.
+    Lite,
+    /// No accounts: `info.user` is null and everything is allowed.
+    Open,
+}
+
+/// A part that can be left out with `services`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Service {
+    /// The message bus itself; always on.
+    Bus,
+    /// The clock, conat-wire.md §15.4.
+    Time,
+    /// Server status and flight recorder for the page.
+    Status,
+    /// Terminals, project.md §11.
+    Terminal,
+}
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenConfig {
+    /// Host name or address as given, without scheme and port.
+    pub host: String,
+    /// `None`: 5000, else the next free port. `Some(0)`: any free port.
+    pub port: Option<u16>,
+    /// Whether `HOST` said `https://`.
+    pub tls: bool,
+    /// Path prefix without trailing slash: empty, or `/x`.
+    pub base_path: String,
+}
+
+/// Who this server is (hub.md §1.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The one account's id.
+    pub account_id: String,
+    /// The one project's id.
+    pub project_id: String,
+    /// Compute server number, 0 unless remote.
+    pub compute_server_id: i64,
+    /// User name shown to people.
+    pub username: String,
+    /// `id` in `info` and in `sys.conat` subjects.
+    pub server_id: String,
+    /// `clusterName` in `info`.
+    pub cluster_name: Option<String>,
+}
+
+/// Directories (hub.md §1.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    /// Root of the project's files.
+    pub home: PathBuf,
+    /// Server state.
+    pub data: PathBuf,
+    /// Private files, mode 0700.
+    pub secrets: PathBuf,
+    /// Certificate and key.
+    pub tls: PathBuf,
+    /// Serve this directory under `/static` instead of the embedded page.
+    pub static_dir: Option<PathBuf>,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Journal when stderr is the journal, else human lines.
+    Auto,
+    /// Lines for people.
+    Human,
+    /// One JSON object per line.
+    Json,
+    /// Structured fields to journald.
+    Journal,
+}
+
+/// Everything that can be set.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: ListenConfig,
+    /// Who this server is.
+    pub identity: Identity,
+    /// Directories.
+    pub paths: Paths,
+    /// Who may do what on the bus.
+    pub policy: PolicyKind,
+    /// Parts that run; always contains [`Service::Bus`].
+    pub services: Vec<Service>,
+    /// The access token as given (`AUTH_TOKEN`), before the rule of hub.md §3.1.
+    pub auth_token: Option<Secret>,
+    /// Password of the system account as given; see hub.md §3.3.
+    pub system_password: Option<Secret>,
+    /// Secret with which the project signs in.
+    pub project_secret: Option<Secret>,
+    /// Bearer token that opens `/metrics`.
+    pub metrics_token: Option<Secret>,
+    /// `COCALC_ALLOW_UNAUTHENTICATED_CONAT`: serve others without a token.
+    pub allow_unauthenticated: bool,
+    /// Limits and times.
+    pub limits: Limits,
+    /// Log filter in the syntax of `tracing-subscriber`.
+    pub log_filter: String,
+    /// How log lines are written.
+    pub log_format: LogFormat,
+}
+
+impl Config {
+    /// Whether a part runs.
+    pub fn runs(&self, service: Service) -> bool {
+        self.services.contains(&service)
+    }
+}
+
+/// Whether a host name or address can be reached from this machine only.
+pub fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|a| a.is_loopback())
+}
+
+/// How long a clean shutdown may take before connections are cut.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);

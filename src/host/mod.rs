@@ -1,0 +1,1 @@
+//! The machine below us: systemd, journal, paths, PTY; the only home of `unsafe`.

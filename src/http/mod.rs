@@ -1,0 +1,1 @@
+//! HTTP: one request pipeline, sign-in, TLS, the page.
