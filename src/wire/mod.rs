@@ -2,6 +2,16 @@
 //!
 //! | module | what it is | conat-wire.md |
 //! |---|---|---|
+//! | [`engineio`] | engine.io v4 packets | §§2.1–2.3 |
+//! | [`socketio`] | socket.io v5 packets and events | §§2.4–2.6 |
+//! | [`json`] | a validating scanner that finds the pieces of a packet without building a tree | |
+//! | [`frame`] | one published frame | §5 |
 //! | [`subject`] | subjects and patterns | §4 |
+//! | [`websocket`] | heads of unmasked WebSocket frames, for packets encoded once and sent to many | |
 
+pub mod engineio;
+pub mod frame;
+pub mod json;
+pub mod socketio;
 pub mod subject;
+pub mod websocket;

@@ -45,7 +45,9 @@ pub fn is_valid_subject(subject: &str) -> bool {
 pub fn matches(pattern: &str, subject: &str) -> bool {
     let mut tokens = subject.split('.');
     for wanted in pattern.split('.') {
-        let Some(token) = tokens.next() else { return false };
+        let Some(token) = tokens.next() else {
+            return false;
+        };
         match wanted {
             ">" => return true,
             "*" => {}

@@ -1,0 +1,62 @@
+//! Heads of unmasked WebSocket frames (RFC 6455 §5.2).
+//!
+//! A server's frames are not masked, so a packet for many receivers can be encoded down to the bytes on the wire once.
+
+/// What a frame carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opcode {
+    /// UTF-8 text.
+    Text = 1,
+    /// Bytes.
+    Binary = 2,
+    /// The end.
+    Close = 8,
+}
+
+/// Longest frame head without a mask, in bytes.
+pub const MAX_HEAD_BYTES: usize = 10;
+
+/// Appends the head of a final, unmasked frame with `len` bytes of payload.
+pub fn push_head(out: &mut Vec<u8>, opcode: Opcode, len: usize) {
+    out.push(0x80 | opcode as u8);
+    match len {
+        0..=125 => out.push(len as u8),
+        126..=0xffff => {
+            out.push(126);
+            out.extend_from_slice(&(len as u16).to_be_bytes());
+        }
+        _ => {
+            out.push(127);
+            out.extend_from_slice(&(len as u64).to_be_bytes());
+        }
+    }
+}
+
+/// Appends a whole text frame.
+pub fn push_text(out: &mut Vec<u8>, text: &[u8]) {
+    push_head(out, Opcode::Text, text.len());
+    out.extend_from_slice(text);
+}
+
+/// Appends a close frame with a status code.
+pub fn push_close(out: &mut Vec<u8>, code: u16) {
+    push_head(out, Opcode::Close, 2);
+    out.extend_from_slice(&code.to_be_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_use_the_shortest_length() {
+        let head = |len| {
+            let mut out = Vec::new();
+            push_head(&mut out, Opcode::Binary, len);
+            out
+        };
+        assert_eq!(head(8), [0x82, 8]);
+        assert_eq!(head(0x8d), [0x82, 0x7e, 0, 0x8d]);
+        assert_eq!(head(70_000), [0x82, 0x7f, 0, 0, 0, 0, 0, 1, 0x11, 0x70]);
+    }
+}
