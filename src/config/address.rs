@@ -1,6 +1,8 @@
 //! `HOST` and the base path as people write them.
 
-use super::ListenConfig;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::{ListenConfig, Secret};
 
 /// Host name and whether TLS is on, from `name`, `1.2.3.4`, `::1`, `http://name` or `https://name`. A port or path inside a
 /// URL is ignored (hub.md §1.2).
@@ -60,6 +62,24 @@ pub fn parse_base_path(text: &str) -> Option<String> {
 /// What [`parse_base_path`] allows, for error lines.
 pub const BASE_PATH_ALLOWED: &str = "a path such as / or /lab, of letters, digits and - . _ ~";
 
+/// What stays as it is in a percent-encoded value.
+const UNRESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// The server's URL: `http://localhost:5000`, `https://[::1]:5000/x/`.
+pub fn url(tls: bool, host: &str, port: u16, base_path: &str) -> String {
+    let scheme = if tls { "https" } else { "http" };
+    let path = if base_path.is_empty() { String::new() } else { format!("{base_path}/") };
+    format!("{scheme}://{}:{port}{path}", bracketed(host))
+}
+
+/// A URL that signs in whoever opens it.
+pub fn sign_in_url(url: &str, token: Option<&Secret>) -> String {
+    match token {
+        Some(token) => format!("{url}?auth_token={}", utf8_percent_encode(token.expose(), &UNRESERVED)),
+        None => url.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +102,16 @@ mod tests {
         for text in ["", "https://", "ftp://name", "name:5000", "a b", "name/x", "[::1]:5000", "[x]", "u@name"] {
             assert_eq!(parse_host(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn hub_the_url_signs_in() {
+        assert_eq!(url(false, "localhost", 5000, ""), "http://localhost:5000");
+        let url = url(true, "::1", 8443, "/x");
+        assert_eq!(url, "https://[::1]:8443/x/");
+        let token = Secret::new("s3cret token&x+/");
+        assert_eq!(sign_in_url(&url, Some(&token)), format!("{url}?auth_token=s3cret%20token%26x%2B%2F"));
+        assert_eq!(sign_in_url(&url, None), url);
     }
 
     #[test]

@@ -22,7 +22,9 @@ pub enum Error {
         allowed: &'static str,
     },
     /// A setting that has no default and was not given.
-    #[error("setting {setting}: not given; set environment {env}, flag --{flag} or the key {setting} in outpost.toml; allowed: {allowed}")]
+    #[error(
+        "setting {setting}: not given; set environment {env}, flag --{flag} or the key {setting} in outpost.toml; allowed: {allowed}"
+    )]
     Missing {
         /// Key of the setting.
         setting: &'static str,

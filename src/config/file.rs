@@ -41,7 +41,8 @@ pub fn read(path: &Path) -> Result<Option<SettingsFile>, Error> {
     }
     let text = fs::read_to_string(path).map_err(|error| bad(format!("can't be read: {error}")))?;
     let table: toml::Table = toml::from_str(&text).map_err(|error: toml::de::Error| {
-        let line = error.span().and_then(|span| text.get(..span.start)).map_or(1, |before| before.matches('\n').count() + 1);
+        let line =
+            error.span().and_then(|span| text.get(..span.start)).map_or(1, |before| before.matches('\n').count() + 1);
         bad(format!("line {line}: {}", error.message().lines().next().unwrap_or("not TOML")))
     })?;
     let mut values = Vec::with_capacity(table.len());

@@ -155,9 +155,9 @@ fn find_file(sources: &Sources<'_>, data: &Path) -> Result<Option<file::Settings
         None => sources.env.get(FILE_ENV).ok().flatten().filter(|text| !text.is_empty()).map(PathBuf::from),
     };
     match named.map(|path| sources.directory.join(path)) {
-        Some(path) => file::read(&path)?
-            .ok_or_else(|| Error::File { path, problem: "there is no such file".into() })
-            .map(Some),
+        Some(path) => {
+            file::read(&path)?.ok_or_else(|| Error::File { path, problem: "there is no such file".into() }).map(Some)
+        }
         None => match file::read(&data.join("outpost.toml"))? {
             Some(file) => Ok(Some(file)),
             None => file::read(sources.system_file),

@@ -126,16 +126,6 @@ macro_rules! setting {
 
 /// Every setting, in an order in which each depends on earlier ones only.
 pub static SETTINGS: &[Setting] = &[
-    setting!(Paths, "home", "HOME", Folder, paths.home, "Root of the files that terminals and programs see",
-        derived: Some(("$HOME", |_, _| None))),
-    setting!(Paths, "data", "DATA", Folder, paths.data, "Directory of the server's own state",
-        derived: Some(("$STATE_DIRECTORY, else ${XDG_DATA_HOME:-$HOME/.local/share}/outpost", default_data))),
-    setting!(Paths, "secrets", "SECRETS", Folder, paths.secrets, "Directory of private files",
-        derived: Some(("DATA/secrets", |config, _| Some(text(&config.paths.data.join("secrets")))))),
-    setting!(Paths, "ssl_dir", "SSL_DIR", Folder, paths.tls, "Directory of HOST.cert.pem and HOST.key.pem",
-        derived: Some(("DATA/tls", |config, _| Some(text(&config.paths.data.join("tls")))))),
-    setting!(Paths, "static", "OUTPOST_STATIC", OptionalFolder, paths.static_dir,
-        "Serve another frontend, which must have app.html, instead of the built-in page"),
     Setting {
         name: "host",
         env: "HOST",
@@ -168,13 +158,21 @@ pub static SETTINGS: &[Setting] = &[
         live: false,
         derived: None,
         set: |config, text| address::parse_base_path(text).map(|path| config.listen.base_path = path),
-        show: |config| Some(if config.listen.base_path.is_empty() { "/".into() } else { config.listen.base_path.clone() }),
+        show: |config| {
+            Some(if config.listen.base_path.is_empty() { "/".into() } else { config.listen.base_path.clone() })
+        },
         same: |one, other| one.listen.base_path == other.listen.base_path,
     },
     setting!(Door, "auth_token", "AUTH_TOKEN", OptionalSecret, auth_token,
         "Access token; 1 to 6 characters mean: make a random one at each start", secret: true),
-    setting!(Door, "allow_unauthenticated", "COCALC_ALLOW_UNAUTHENTICATED_CONAT", Flag, allow_unauthenticated,
-        "Let everybody in who reaches a non-loopback address, without a token"),
+    setting!(
+        Door,
+        "allow_unauthenticated",
+        "COCALC_ALLOW_UNAUTHENTICATED_CONAT",
+        Flag,
+        allow_unauthenticated,
+        "Let everybody in who reaches a non-loopback address, without a token"
+    ),
     setting!(Door, "system_password", "OUTPOST_SYSTEM_PASSWORD", OptionalSecret, system_password,
         "Password of the system account on the bus", secret: true,
         derived: Some(("policy lite: random, kept in SECRETS/conat-password", |_, _| None))),
@@ -182,61 +180,217 @@ pub static SETTINGS: &[Setting] = &[
         "Secret with which the project signs in on the bus", secret: true),
     setting!(Door, "metrics_token", "OUTPOST_METRICS_TOKEN", OptionalSecret, metrics_token,
         "Bearer token that opens /metrics", secret: true),
+    setting!(Paths, "home", "HOME", Folder, paths.home, "Root of the files that terminals and programs see",
+        derived: Some(("$HOME", |_, _| None))),
+    setting!(Paths, "data", "DATA", Folder, paths.data, "Directory of the server's own state",
+        derived: Some(("$STATE_DIRECTORY, else ${XDG_DATA_HOME:-$HOME/.local/share}/outpost", default_data))),
+    setting!(Paths, "secrets", "SECRETS", Folder, paths.secrets, "Directory of private files",
+        derived: Some(("DATA/secrets", |config, _| Some(text(&config.paths.data.join("secrets")))))),
+    setting!(Paths, "ssl_dir", "SSL_DIR", Folder, paths.tls, "Directory of HOST.cert.pem and HOST.key.pem",
+        derived: Some(("DATA/tls", |config, _| Some(text(&config.paths.data.join("tls")))))),
+    setting!(
+        Paths,
+        "static",
+        "OUTPOST_STATIC",
+        OptionalFolder,
+        paths.static_dir,
+        "Serve another frontend, which must have app.html, instead of the built-in page"
+    ),
     setting!(Identity, "account_id", "COCALC_ACCOUNT_ID", Token, identity.account_id, "Id of the one account"),
     setting!(Identity, "project_id", "COCALC_PROJECT_ID", Id, identity.project_id, "Id of the one project",
         derived: Some(("last part of HOME if it is a UUID, else 00000000-1000-4000-8000-000000000000", default_project))),
-    setting!(Identity, "compute_server_id", "COMPUTE_SERVER_ID", Number, identity.compute_server_id,
-        "Number of this compute server"),
+    setting!(
+        Identity,
+        "compute_server_id",
+        "COMPUTE_SERVER_ID",
+        Number,
+        identity.compute_server_id,
+        "Number of this compute server"
+    ),
     setting!(Identity, "username", "COCALC_USERNAME", Line, identity.username, "Name of the user shown to people"),
     setting!(Identity, "server_id", "OUTPOST_SERVER_ID", Token, identity.server_id, "Id of this server on the bus"),
-    setting!(Identity, "cluster_name", "OUTPOST_CLUSTER_NAME", OptionalToken, identity.cluster_name,
-        "Name of the cluster told to clients"),
-    setting!(Parts, "policy", "OUTPOST_POLICY", PolicyName, policy,
-        "Rules of the bus: lite has one account and one project, open allows everything to everybody"),
+    setting!(
+        Identity,
+        "cluster_name",
+        "OUTPOST_CLUSTER_NAME",
+        OptionalToken,
+        identity.cluster_name,
+        "Name of the cluster told to clients"
+    ),
+    setting!(
+        Parts,
+        "policy",
+        "OUTPOST_POLICY",
+        PolicyName,
+        policy,
+        "Rules of the bus: lite has one account and one project, open allows everything to everybody"
+    ),
     setting!(Parts, "services", "OUTPOST_SERVICES", Services, services, "Parts that run; the bus always does"),
     setting!(Bus, "max_payload", "OUTPOST_MAX_PAYLOAD", Size, limits.max_payload, "Largest WebSocket message"),
-    setting!(Bus, "max_subscriptions_per_client", "OUTPOST_MAX_SUBSCRIPTIONS_PER_CLIENT", Count,
-        limits.max_subscriptions_per_client, "Subscriptions of one connection"),
-    setting!(Bus, "max_subscriptions_per_hub", "OUTPOST_MAX_SUBSCRIPTIONS_PER_HUB", Count,
-        limits.max_subscriptions_per_hub, "Subscriptions of one connection of a hub"),
+    setting!(
+        Bus,
+        "max_subscriptions_per_client",
+        "OUTPOST_MAX_SUBSCRIPTIONS_PER_CLIENT",
+        Count,
+        limits.max_subscriptions_per_client,
+        "Subscriptions of one connection"
+    ),
+    setting!(
+        Bus,
+        "max_subscriptions_per_hub",
+        "OUTPOST_MAX_SUBSCRIPTIONS_PER_HUB",
+        Count,
+        limits.max_subscriptions_per_hub,
+        "Subscriptions of one connection of a hub"
+    ),
     setting!(Bus, "max_connections", "OUTPOST_MAX_CONNECTIONS", Count, limits.max_connections, "Connections in total"),
-    setting!(Bus, "max_connections_per_user", "OUTPOST_MAX_CONNECTIONS_PER_USER", Count,
-        limits.max_connections_per_user, "Connections of one user"),
-    setting!(Bus, "max_connections_per_hub", "OUTPOST_MAX_CONNECTIONS_PER_HUB", Count,
-        limits.max_connections_per_hub, "Connections of one hub"),
+    setting!(
+        Bus,
+        "max_connections_per_user",
+        "OUTPOST_MAX_CONNECTIONS_PER_USER",
+        Count,
+        limits.max_connections_per_user,
+        "Connections of one user"
+    ),
+    setting!(
+        Bus,
+        "max_connections_per_hub",
+        "OUTPOST_MAX_CONNECTIONS_PER_HUB",
+        Count,
+        limits.max_connections_per_hub,
+        "Connections of one hub"
+    ),
     setting!(Bus, "max_wait", "OUTPOST_MAX_WAIT", Span, limits.max_wait, "Longest wait for interest"),
-    setting!(Bus, "admission_window", "OUTPOST_ADMISSION_WINDOW", Span, limits.admission_window,
-        "Window in which events are counted, and time for which a client is refused after too many"),
-    setting!(Bus, "admission_subscriptions", "OUTPOST_ADMISSION_SUBSCRIPTIONS", Rate, limits.admission_subscriptions,
-        "Calls for subscriptions per connection and window; 0 = off"),
-    setting!(Bus, "admission_socket_events", "OUTPOST_ADMISSION_SOCKET_EVENTS", Rate, limits.admission_socket_events,
-        "Events per connection and window; 0 = off"),
-    setting!(Bus, "admission_identity_events", "OUTPOST_ADMISSION_IDENTITY_EVENTS", Rate,
-        limits.admission_identity_events, "Events per identity and window; 0 = off"),
+    setting!(
+        Bus,
+        "admission_window",
+        "OUTPOST_ADMISSION_WINDOW",
+        Span,
+        limits.admission_window,
+        "Window in which events are counted, and time for which a client is refused after too many"
+    ),
+    setting!(
+        Bus,
+        "admission_subscriptions",
+        "OUTPOST_ADMISSION_SUBSCRIPTIONS",
+        Rate,
+        limits.admission_subscriptions,
+        "Calls for subscriptions per connection and window; 0 = off"
+    ),
+    setting!(
+        Bus,
+        "admission_socket_events",
+        "OUTPOST_ADMISSION_SOCKET_EVENTS",
+        Rate,
+        limits.admission_socket_events,
+        "Events per connection and window; 0 = off"
+    ),
+    setting!(
+        Bus,
+        "admission_identity_events",
+        "OUTPOST_ADMISSION_IDENTITY_EVENTS",
+        Rate,
+        limits.admission_identity_events,
+        "Events per identity and window; 0 = off"
+    ),
     setting!(Bus, "ping_interval", "OUTPOST_PING_INTERVAL", Span, limits.ping_interval, "Time between heartbeats"),
-    setting!(Bus, "ping_timeout", "OUTPOST_PING_TIMEOUT", Span, limits.ping_timeout, "Time within which a heartbeat is answered"),
-    setting!(Bus, "connect_timeout", "OUTPOST_CONNECT_TIMEOUT", Span, limits.connect_timeout,
-        "Time within which a new connection introduces itself"),
-    setting!(Bus, "outbox_bytes", "OUTPOST_OUTBOX_BYTES", Size, limits.outbox_bytes,
-        "Bytes that may wait for one reader before it is cut off as slow"),
-    setting!(Bus, "outbox_messages", "OUTPOST_OUTBOX_MESSAGES", Room, limits.outbox_messages,
-        "Messages that may wait for one reader before it is cut off as slow"),
-    setting!(Bus, "write_timeout", "OUTPOST_WRITE_TIMEOUT", Span, limits.write_timeout,
-        "Time for which a reader may take nothing while something waits for it"),
-    setting!(Http, "http_header_bytes", "OUTPOST_HTTP_HEADER_BYTES", Size, limits.http_header_bytes,
-        "Largest head of a request"),
-    setting!(Http, "http_body_bytes", "OUTPOST_HTTP_BODY_BYTES", Size, limits.http_body_bytes, "Largest body of a request"),
-    setting!(Http, "http_header_timeout", "OUTPOST_HTTP_HEADER_TIMEOUT", Span, limits.http_header_timeout,
-        "Time within which the head of a request has to be complete"),
-    setting!(Http, "http_idle_timeout", "OUTPOST_HTTP_IDLE_TIMEOUT", Span, limits.http_idle_timeout,
-        "Time after which an idle connection is closed"),
-    setting!(Http, "http_connections", "OUTPOST_HTTP_CONNECTIONS", Count, limits.http_connections,
-        "HTTP connections in total, WebSockets included; 0 = no limit"),
+    setting!(
+        Bus,
+        "ping_timeout",
+        "OUTPOST_PING_TIMEOUT",
+        Span,
+        limits.ping_timeout,
+        "Time within which a heartbeat is answered"
+    ),
+    setting!(
+        Bus,
+        "connect_timeout",
+        "OUTPOST_CONNECT_TIMEOUT",
+        Span,
+        limits.connect_timeout,
+        "Time within which a new connection introduces itself"
+    ),
+    setting!(
+        Bus,
+        "outbox_bytes",
+        "OUTPOST_OUTBOX_BYTES",
+        Size,
+        limits.outbox_bytes,
+        "Bytes that may wait for one reader before it is cut off as slow"
+    ),
+    setting!(
+        Bus,
+        "outbox_messages",
+        "OUTPOST_OUTBOX_MESSAGES",
+        Room,
+        limits.outbox_messages,
+        "Messages that may wait for one reader before it is cut off as slow"
+    ),
+    setting!(
+        Bus,
+        "write_timeout",
+        "OUTPOST_WRITE_TIMEOUT",
+        Span,
+        limits.write_timeout,
+        "Time for which a reader may take nothing while something waits for it"
+    ),
+    setting!(
+        Http,
+        "http_header_bytes",
+        "OUTPOST_HTTP_HEADER_BYTES",
+        Size,
+        limits.http_header_bytes,
+        "Largest head of a request"
+    ),
+    setting!(
+        Http,
+        "http_body_bytes",
+        "OUTPOST_HTTP_BODY_BYTES",
+        Size,
+        limits.http_body_bytes,
+        "Largest body of a request"
+    ),
+    setting!(
+        Http,
+        "http_header_timeout",
+        "OUTPOST_HTTP_HEADER_TIMEOUT",
+        Span,
+        limits.http_header_timeout,
+        "Time within which the head of a request has to be complete"
+    ),
+    setting!(
+        Http,
+        "http_idle_timeout",
+        "OUTPOST_HTTP_IDLE_TIMEOUT",
+        Span,
+        limits.http_idle_timeout,
+        "Time after which an idle connection is closed"
+    ),
+    setting!(
+        Http,
+        "http_connections",
+        "OUTPOST_HTTP_CONNECTIONS",
+        Count,
+        limits.http_connections,
+        "HTTP connections in total, WebSockets included; 0 = no limit"
+    ),
     setting!(Logs, "log", "OUTPOST_LOG", LogFilter, log_filter, "What is logged", live: true),
-    setting!(Logs, "log_format", "OUTPOST_LOG_FORMAT", LogFormatName, log_format,
-        "How it is written; auto: to the journal when standard error is the journal, else lines for people"),
-    setting!(Logs, "flight_records", "OUTPOST_FLIGHT_RECORDS", Room, limits.flight_records,
-        "Messages whose metadata the flight recorder keeps"),
+    setting!(
+        Logs,
+        "log_format",
+        "OUTPOST_LOG_FORMAT",
+        LogFormatName,
+        log_format,
+        "How it is written; auto: to the journal when standard error is the journal, else lines for people"
+    ),
+    setting!(
+        Logs,
+        "flight_records",
+        "OUTPOST_FLIGHT_RECORDS",
+        Room,
+        limits.flight_records,
+        "Messages whose metadata the flight recorder keeps"
+    ),
 ];
 
 /// Variables with our prefix that are no settings of the server: the tests' and the build's.
@@ -287,7 +441,13 @@ fn default_data(config: &Config, env: &dyn Strings) -> Option<String> {
 }
 
 fn default_project(config: &Config, _: &dyn Strings) -> Option<String> {
-    config.paths.home.file_name().and_then(|name| name.to_str()).filter(|name| Id::parse(name).is_some()).map(str::to_owned)
+    config
+        .paths
+        .home
+        .file_name()
+        .and_then(|name| name.to_str())
+        .filter(|name| Id::parse(name).is_some())
+        .map(str::to_owned)
 }
 
 #[cfg(test)]

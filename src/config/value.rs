@@ -358,12 +358,8 @@ impl Form for PolicyName {
 pub struct Services;
 
 impl Services {
-    const NAMES: [(&'static str, Service); 4] = [
-        ("bus", Service::Bus),
-        ("time", Service::Time),
-        ("status", Service::Status),
-        ("terminal", Service::Terminal),
-    ];
+    const NAMES: [(&'static str, Service); 4] =
+        [("bus", Service::Bus), ("time", Service::Time), ("status", Service::Status), ("terminal", Service::Terminal)];
 
     /// Every part there is.
     pub fn all() -> Vec<Service> {
@@ -450,11 +446,14 @@ mod tests {
 
     #[test]
     fn times_are_read_with_their_units() {
-        for (text, millis) in [("90s", 90_000), ("1500ms", 1_500), ("2m", 120_000), ("1h30m", 5_400_000), ("1d", 86_400_000)]
+        for (text, millis) in
+            [("90s", 90_000), ("1500ms", 1_500), ("2m", 120_000), ("1h30m", 5_400_000), ("1d", 86_400_000)]
         {
             assert_eq!(Span::parse(text), Some(Duration::from_millis(millis)), "{text}");
         }
-        for text in ["", "90", "s", "90x", "-1s", "0s", "1.5s", "99999999999999999999s", "18446744073709551615d", "367d"] {
+        for text in
+            ["", "90", "s", "90x", "-1s", "0s", "1.5s", "99999999999999999999s", "18446744073709551615d", "367d"]
+        {
             assert_eq!(Span::parse(text), None, "{text}");
         }
         assert_eq!(Span::show(&Duration::from_secs(90)).unwrap(), "90s");
