@@ -41,7 +41,7 @@ fn settings() -> Roff {
     let mut roff = Roff::new();
     roff.control("SH", ["ENVIRONMENT AND FILE"]);
     for setting in SETTINGS {
-        let default = setting.default_text().map_or_else(|| "none".to_owned(), |text| text);
+        let default = setting.default_text().unwrap_or_else(|| "none".to_owned());
         let reload = if setting.live { " Applied by a reload." } else { "" };
         roff.control("TP", []);
         roff.text([bold(setting.env), roman(", key "), bold(setting.name)]);
