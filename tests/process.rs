@@ -330,6 +330,21 @@ fn a_token_is_wiped_from_the_environment() {
 }
 
 #[test]
+fn hub_ids_that_are_not_the_default_ones_are_printed_as_json() {
+    let home = Home::new();
+    let mut command = home.outpost(&[("PORT", "0"), ("COMPUTE_SERVER_ID", "7")], &[]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let first = lines.next().unwrap();
+    let ids: Value = serde_json::from_str(&lines.next().unwrap()).unwrap();
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
+    child.wait().unwrap();
+    assert!(first.starts_with("http://"), "{first}");
+    assert_eq!(ids["compute_server_id"], 7);
+    assert_eq!(ids["project_id"], "00000000-1000-4000-8000-000000000000");
+}
+
+#[test]
 fn a_journal_does_not_get_the_token() {
     let home = Home::new();
     let path = home.path().join("stdout");
