@@ -73,7 +73,7 @@ impl SignIn {
 
 /// Back to the same place without the token. A reference of the query only also works behind a proxy that strips a prefix.
 fn see_other(query: &str) -> Response<Body> {
-    let rest: String = form_urlencoded::Serializer::new("?".to_owned())
+    let rest: String = form_urlencoded::Serializer::for_suffix("?".to_owned(), 1)
         .extend_pairs(form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name != "auth_token"))
         .finish();
     let mut response = Response::new(Body::empty());
