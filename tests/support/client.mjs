@@ -16,6 +16,8 @@ export class Client {
     this.socket = socket;
     /** Every `info` the server sent. */
     this.infos = new Inbox();
+    /** What was subscribed to, pattern to queue: what a client has to subscribe to again after a reconnect. */
+    this.wanted = new Map();
     /** Every `permission` event the server sent. */
     this.permissions = new Inbox();
     socket.on('info', (info, acknowledge) => {
@@ -51,6 +53,7 @@ export class Client {
     const messages = this.listen(pattern, deliver);
     const answer = await this.ask('subscribe', { subject: pattern, queue });
     if (answer?.status !== 'added') throw new Error(`subscribe ${pattern}: ${JSON.stringify(answer)}`);
+    this.wanted.set(pattern, queue);
     return messages;
   }
 

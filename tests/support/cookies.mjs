@@ -15,5 +15,4 @@ export const accountCookie = (token) => `cocalc-lite-auth=${encodeURIComponent(t
 
 export const systemCookie = (password) => `sys=${encodeURIComponent(password)}`;
 
-export const projectCookie = (project, secret) =>
-  `project_id=${project}; project_secret=${encodeURIComponent(secret)}`;
+export const projectCookie = (project, secret) => `project_id=${project}; project_secret=${encodeURIComponent(secret)}`;

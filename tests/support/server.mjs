@@ -8,8 +8,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { until, within } from './wait.mjs';
 
-export const BINARY =
-  process.env.OUTPOST_BIN ?? fileURLToPath(new URL('../../target/debug/outpost', import.meta.url));
+export const BINARY = process.env.OUTPOST_BIN ?? fileURLToPath(new URL('../../target/debug/outpost', import.meta.url));
 
 export const ACCOUNT = '00000000-1000-4000-8000-000000000001';
 export const PROJECT = '00000000-1000-4000-8000-000000000000';
@@ -84,8 +83,9 @@ export class Server {
     return this;
   }
 
-  async fetch(path, options) {
-    return fetch(this.url + path, { signal: AbortSignal.timeout(10_000), redirect: 'manual', ...options });
+  async fetch(path, options = {}) {
+    const headers = { connection: 'close', ...options.headers };
+    return fetch(this.url + path, { signal: AbortSignal.timeout(10_000), redirect: 'manual', ...options, headers });
   }
 
   /** The samples of `/metrics` as a map from `name{labels}` to number. */

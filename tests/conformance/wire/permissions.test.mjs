@@ -197,7 +197,17 @@ describe('permissions', { concurrency: true }, () => {
 
   test('wire_097 a subject that the policy could stumble over is a plain denial', async (t) => {
     const client = await as(t, 'account');
-    for (const subject of ['x', 'host', 'account', 'project', 'host.host', 'project.not-a-uuid.x', 't.host-x', '%ff', '\u{1F600}']) {
+    for (const subject of [
+      'x',
+      'host',
+      'account',
+      'project',
+      'host.host',
+      'project.not-a-uuid.x',
+      't.host-x',
+      '%ff',
+      '\u{1F600}',
+    ]) {
       assert.equal((await client.publish(subject, null)).code, 403, subject);
       assert.equal((await client.ask('subscribe', { subject, queue: 'q' })).code, 403, subject);
     }

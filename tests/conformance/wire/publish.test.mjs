@@ -91,7 +91,11 @@ describe('publish', { concurrency: true }, () => {
   test('wire_051 binary values inside headers arrive as binary and in order', async (t) => {
     const client = await connect(t, server);
     const messages = await client.subscribe('t051');
-    const headers = { first: Buffer.from('one'), list: [Buffer.from(''), { deep: Buffer.from([1, 2, 3]) }], plain: 'x' };
+    const headers = {
+      first: Buffer.from('one'),
+      list: [Buffer.from(''), { deep: Buffer.from([1, 2, 3]) }],
+      plain: 'x',
+    };
     assert.equal((await client.publish('t051', 'body', { headers })).count, 1);
     const message = await messages.next();
     assert.equal(valueOf(message), 'body');

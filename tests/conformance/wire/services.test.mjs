@@ -69,7 +69,9 @@ describe('services of clients', { concurrency: true }, () => {
       throw new Error('no such file');
     };
     await service.serve('named130', named({ fail, echo: (value) => value }));
-    assert.deepEqual((await caller.request('named130', { name: 'fail', args: [] })).value, { error: 'Error: no such file' });
+    assert.deepEqual((await caller.request('named130', { name: 'fail', args: [] })).value, {
+      error: 'Error: no such file',
+    });
     assert.equal((await caller.request('named130', { name: 'echo', args: ['x'] })).value, 'x');
   });
 
@@ -168,7 +170,7 @@ describe('services of the server', { concurrency: true }, () => {
     assert.ok(stats.egress.messages > 0 && stats.egress.bytes > 0);
     client.close();
     await until(
-      async () => !((await hub.call('sys.conat.default.0', 'stats'))['0'][client.sid ?? 'gone']),
+      async () => !(await hub.call('sys.conat.default.0', 'stats'))['0'][client.sid ?? 'gone'],
       'the connection out of the statistics',
     );
   });

@@ -78,11 +78,9 @@ describe('sign-in without accounts', { concurrency: true }, () => {
 
   test('wire_031 a subscribe sent before info is effective', async (t) => {
     const peer = await openRaw(t, server);
-    // All in one go: the server can't have finished signing in.
-    peer.send('40');
-    peer.send('42["subscribe",{"subject":"t031","queue":"q"}]');
-    peer.send('451-["publish",["t031","early00001",0,1,0,{"_placeholder":true,"num":0}]]');
-    peer.send(Buffer.from([0xc0]));
+    await peer.connect();
+    peer.emit('subscribe', { subject: 't031', queue: 'q' });
+    peer.publish('t031', [0xc0], { id: 'early00001' });
     await peer.event('info');
     const { args } = await peer.event('t031');
     assert.equal(args[0].data[0], 'early00001');
@@ -195,7 +193,11 @@ describe('sign-in with accounts', { concurrency: true }, () => {
   });
 
   test('wire_030 total and hub limits are settings of their own', async (t) => {
-    const limits = { OUTPOST_MAX_CONNECTIONS_PER_USER: '2', OUTPOST_MAX_CONNECTIONS_PER_HUB: '3', OUTPOST_MAX_CONNECTIONS: '4' };
+    const limits = {
+      OUTPOST_MAX_CONNECTIONS_PER_USER: '2',
+      OUTPOST_MAX_CONNECTIONS_PER_HUB: '3',
+      OUTPOST_MAX_CONNECTIONS: '4',
+    };
     const small = await startServer(t, { policy: 'lite', env: { OUTPOST_SYSTEM_PASSWORD: 'pw', ...limits } });
     const outcome = async (cookie) => (await connectRaw(t, small, { cookie })).info.user.code ?? 'in';
     assert.deepEqual([await outcome(), await outcome(), await outcome()], ['in', 'in', 429]);

@@ -95,7 +95,11 @@ describe('subjects and matching', () => {
     const client = await connect(t, server);
     for (const code of WHITE) {
       const subject = `a.x${String.fromCodePoint(code)}y`;
-      assert.match((await client.publish(subject, null)).error ?? '', /invalid subject/, `publish U+${code.toString(16)}`);
+      assert.match(
+        (await client.publish(subject, null)).error ?? '',
+        /invalid subject/,
+        `publish U+${code.toString(16)}`,
+      );
       const answer = await client.ask('subscribe', { subject, queue: 'q' });
       assert.match(answer.error ?? '', /invalid subject/, `subscribe U+${code.toString(16)}`);
     }

@@ -194,7 +194,10 @@ describe('subscription limits', { concurrency: true }, () => {
       [systemCookie('pw'), 15_000],
     ]) {
       const client = await connect(t, ordinary, { cookie });
-      const wanted = Array.from({ length: limit + 1 }, (_, number) => ({ subject: `${mine('t073')}.${number}`, queue: 'q' }));
+      const wanted = Array.from({ length: limit + 1 }, (_, number) => ({
+        subject: `${mine('t073')}.${number}`,
+        queue: 'q',
+      }));
       const answers = await client.ask('subscribe', wanted, 60_000);
       assert.ok(answers.slice(0, limit).every(({ status }) => status === 'added'));
       assert.equal(answers[limit].code, 429);

@@ -2,13 +2,16 @@
 
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { connect as connectTcp } from 'node:net';
+import { once } from 'node:events';
+import { json } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
+import { WebSocket } from 'ws';
 import { connect } from '../../support/client.mjs';
 import { ENGINE, PACKET } from '../../support/packet.mjs';
-import { closeOf, connectRaw, openRaw } from '../../support/raw.mjs';
+import { busUrl, closeOf, connectRaw, openRaw } from '../../support/raw.mjs';
 import { startServer } from '../../support/server.mjs';
-import { Inbox, quiet, within } from '../../support/wait.mjs';
+import { dialTcp } from '../../support/tcp.mjs';
+import { quiet, within } from '../../support/wait.mjs';
 
 const MAX_PAYLOAD = 8_000_000;
 
@@ -44,6 +47,10 @@ describe('transport', { concurrency: true }, () => {
   test('wire_004 an unknown transport yields 400 with code 0', async () => {
     for (const query of ['EIO=4&transport=foo', 'EIO=4&transport=polling']) {
       assert.deepEqual(await refusal(server, query), { status: 400, code: 0 }, query);
+      // Without an upgrade too: this is how a client that only polls begins.
+      const response = await server.fetch(`/conat/?${query}`);
+      assert.equal(response.status, 400);
+      assert.deepEqual(await response.json(), { code: 0, message: 'Transport unknown' });
     }
   });
 
@@ -103,7 +110,7 @@ describe('transport', { concurrency: true }, () => {
   });
 
   test('wire_011 the time for CONNECT is a setting', async (t) => {
-    const hasty = await startServer(t, { env: { OUTPOST_CONNECT_TIMEOUT: '500ms' } });
+    const hasty = await startServer(t, { env: { OUTPOST_CONNECT_TIMEOUT: '2s' } });
     const connected = await connectRaw(t, hasty);
     const silent = await openRaw(t, hasty);
     await closeOf(silent);
@@ -211,20 +218,21 @@ describe('transport', { concurrency: true }, () => {
   });
 
   test('wire_019 permessage-deflate is declined and no frame has RSV1 set', async (t) => {
-    const { response, frames, socket } = await rawHandshake(t, server, {
-      'Sec-WebSocket-Extensions': 'permessage-deflate; client_max_window_bits',
-    });
+    const peer = await dialTcp(t, server);
+    const offer = { 'Sec-WebSocket-Extensions': 'permessage-deflate; client_max_window_bits' };
+    const response = await peer.upgrade(server, offer);
     assert.match(response, /^HTTP\/1\.1 101 /);
     assert.doesNotMatch(response, /sec-websocket-extensions/i);
-    socket.write(maskedText('40'));
-    socket.write(maskedText('420["subscribe",{"subject":"t019","queue":"q"}]'));
-    await frames.next({ where: ({ payload }) => payload.toString().startsWith('430[') });
+    peer.sendText('40');
+    await peer.text(/^42\d*\["info"/);
+    peer.sendText('420["subscribe",{"subject":"t019","queue":"q"}]');
+    await peer.text(/^430\[/);
     const publisher = await connectRaw(t, server, { perMessageDeflate: true });
     assert.equal(publisher.extensions, '');
     // What compresses well is what a server that compresses would compress.
     const compressible = Buffer.alloc(100_000, 'a');
     assert.deepEqual(await publisher.publishAcked('t019', compressible), { count: 1 });
-    const { payload, rsv } = await frames.next({ where: ({ opcode }) => opcode === 2 });
+    const { payload, rsv } = await peer.frames.next({ where: ({ opcode }) => opcode === 2 });
     assert.equal(rsv, 0);
     assert.ok(payload.equals(compressible));
   });
@@ -246,7 +254,10 @@ describe('transport', { concurrency: true }, () => {
       publishers.forEach((peer, who) => {
         // Two attachments and a payload that names publisher and round, large enough to span TCP segments.
         const mark = `${who}/${round}`;
-        peer.publish(`t020.${who}`, Buffer.from(mark.padEnd(3000, '.')), { id: mark, headers: { b: Buffer.from(mark) } });
+        peer.publish(`t020.${who}`, Buffer.from(mark.padEnd(3000, '.')), {
+          id: mark,
+          headers: { b: Buffer.from(mark) },
+        });
       });
     }
     const packets = await subscriber.packets.take(publishers.length * rounds, { ms: 30_000 });
@@ -263,71 +274,12 @@ describe('transport', { concurrency: true }, () => {
   });
 });
 
-/** Status and code of a refused handshake. A plain GET is enough: both checks come before the upgrade. */
+/** Status and code of a refused WebSocket handshake. */
 async function refusal(server, query) {
-  const response = await server.fetch(`/conat/?${query}`);
-  const { code, message } = await response.json();
+  const websocket = new WebSocket(busUrl(server, { query }));
+  const [request, response] = await within(10_000, once(websocket, 'unexpected-response'), 'refusal');
+  const { code, message } = await json(response);
+  request.destroy();
   assert.equal(typeof message, 'string');
-  return { status: response.status, code };
-}
-
-/** A WebSocket handshake on a bare TCP connection, for looking at frame headers. */
-async function rawHandshake(t, server, headers) {
-  const socket = connectTcp(server.port, '127.0.0.1');
-  t.after(() => socket.destroy());
-  const lines = {
-    Host: server.host,
-    Connection: 'Upgrade',
-    Upgrade: 'websocket',
-    'Sec-WebSocket-Version': '13',
-    'Sec-WebSocket-Key': randomBytes(16).toString('base64'),
-    ...headers,
-  };
-  const head = Object.entries(lines).map(([name, value]) => `${name}: ${value}\r\n`);
-  socket.write(`GET /conat/?EIO=4&transport=websocket HTTP/1.1\r\n${head.join('')}\r\n`);
-  const responses = new Inbox();
-  const frames = new Inbox();
-  let buffer = Buffer.alloc(0);
-  let response;
-  socket.on('error', () => {});
-  socket.on('close', () => [responses, frames].forEach((inbox) => inbox.close('the server closed the connection')));
-  socket.on('data', (bytes) => {
-    buffer = Buffer.concat([buffer, bytes]);
-    if (response === undefined) {
-      const end = buffer.indexOf('\r\n\r\n');
-      if (end < 0) return;
-      response = buffer.subarray(0, end).toString();
-      buffer = buffer.subarray(end + 4);
-      responses.push(response);
-    }
-    for (;;) {
-      const frame = unmaskedFrame(buffer);
-      if (!frame) return;
-      buffer = buffer.subarray(frame.length);
-      frames.push(frame);
-    }
-  });
-  return { response: await responses.next({ what: 'handshake response' }), frames, socket };
-}
-
-/** The first frame of what a server sent, if it is there in full. */
-function unmaskedFrame(buffer) {
-  if (buffer.length < 2) return undefined;
-  const short = buffer[1];
-  const [size, start] =
-    short < 126
-      ? [short, 2]
-      : short === 126
-        ? [buffer.length >= 4 ? buffer.readUInt16BE(2) : Infinity, 4]
-        : [buffer.length >= 10 ? Number(buffer.readBigUInt64BE(2)) : Infinity, 10];
-  if (buffer.length < start + size) return undefined;
-  const payload = Buffer.from(buffer.subarray(start, start + size));
-  return { opcode: buffer[0] & 0x0f, rsv: buffer[0] & 0x70, payload, length: start + size };
-}
-
-/** A short text message in one frame, masked with zeros. */
-function maskedText(text) {
-  const payload = Buffer.from(text);
-  if (payload.length > 125) throw new Error('only short frames are needed here');
-  return Buffer.concat([Buffer.from([0x81, 0x80 | payload.length, 0, 0, 0, 0]), payload]);
+  return { status: response.statusCode, code };
 }
