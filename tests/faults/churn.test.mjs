@@ -18,8 +18,8 @@ describe('churn', () => {
     const env = { OUTPOST_MAX_CONNECTIONS_PER_USER: '20000', OUTPOST_MAX_CONNECTIONS: '20000' };
     const server = await startServer(t, { env });
     const witness = await Witness.of(t, server);
-    const connections = () => server.metric(/connections$/);
-    const subscriptions = () => server.metric(/subscriptions$/);
+    const connections = () => server.metric('outpost_broker_connections');
+    const subscriptions = () => server.metric('outpost_broker_subscriptions');
     const before = {
       connections: await connections(),
       subscriptions: await subscriptions(),

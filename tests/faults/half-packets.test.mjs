@@ -8,7 +8,12 @@ import { dialTcp, maskedFrame } from '../support/tcp.mjs';
 import { until, within } from '../support/wait.mjs';
 import { Witness } from '../support/witness.mjs';
 
-const HASTY = { OUTPOST_PING_INTERVAL: '1s', OUTPOST_PING_TIMEOUT: '1s', OUTPOST_CONNECT_TIMEOUT: '2s' };
+const HASTY = {
+  OUTPOST_PING_INTERVAL: '1s',
+  OUTPOST_PING_TIMEOUT: '1s',
+  OUTPOST_CONNECT_TIMEOUT: '2s',
+  OUTPOST_HTTP_HEADER_TIMEOUT: '2s',
+};
 
 describe('half a packet then silence', { concurrency: true }, () => {
   test('half a WebSocket frame: the connection ends with the heartbeat and leaves nothing', async (t) => {

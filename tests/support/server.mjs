@@ -100,11 +100,12 @@ export class Server {
     return samples;
   }
 
-  /** Sum of the samples whose name fits, whatever their labels. */
-  async metric(pattern) {
-    const fitting = [...(await this.metrics())].filter(([name]) => pattern.test(name.replace(/\{.*/, '')));
-    if (!fitting.length) throw new Error(`no metric fits ${pattern}`);
-    return fitting.reduce((sum, [, value]) => sum + value, 0);
+  /** One gauge or counter without labels. */
+  async metric(name) {
+    const samples = await this.metrics();
+    const value = samples.get(name) ?? samples.get(`${name}_total`);
+    if (value === undefined) throw new Error(`no metric ${name} among ${[...samples.keys()].join(' ')}`);
+    return value;
   }
 
   /** Resident memory in bytes, as the kernel counts it. */
