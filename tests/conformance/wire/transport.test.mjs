@@ -147,11 +147,11 @@ describe('transport', { concurrency: true }, () => {
   });
 
   test('wire_013 interval and timeout of pings are settings', async (t) => {
-    const env = { OUTPOST_PING_INTERVAL: '300ms', OUTPOST_PING_TIMEOUT: '200ms' };
+    const env = { OUTPOST_PING_INTERVAL: '1s', OUTPOST_PING_TIMEOUT: '1500ms' };
     const hasty = await startServer(t, { env });
     const mute = await openRaw(t, hasty, { pong: false });
-    assert.equal(mute.open.pingInterval, 300);
-    assert.equal(mute.open.pingTimeout, 200);
+    assert.equal(mute.open.pingInterval, 1_000);
+    assert.equal(mute.open.pingTimeout, 1_500);
     const answering = await connectRaw(t, hasty);
     await closeOf(mute);
     await answering.pings.take(4);
