@@ -54,4 +54,38 @@ pub struct Counters {
     pub protocol_errors: Counter,
     /// Events refused by admission control.
     pub throttled: Counter,
+    /// Time from a frame's arrival to the last outbox.
+    pub route_time: Histogram,
+}
+
+/// Upper bounds of the buckets of a [`Histogram`], in µs; one more bucket holds the rest.
+pub const BUCKETS_MICROS: [u64; 12] = [1, 2, 5, 10, 20, 50, 100, 250, 1_000, 5_000, 25_000, 100_000];
+
+/// How long something took, counted in buckets.
+#[derive(Debug, Default)]
+pub struct Histogram {
+    buckets: [Counter; BUCKETS_MICROS.len() + 1],
+    nanos: Counter,
+}
+
+impl Histogram {
+    /// Counts one duration.
+    pub fn record(&self, duration: std::time::Duration) {
+        let micros = duration.as_micros() as u64;
+        let index = BUCKETS_MICROS.iter().position(|bound| micros <= *bound).unwrap_or(BUCKETS_MICROS.len());
+        if let Some(bucket) = self.buckets.get(index) {
+            bucket.add(1);
+        }
+        self.nanos.add(duration.as_nanos() as u64);
+    }
+
+    /// Counts per bucket, the last one without upper bound; not cumulative.
+    pub fn counts(&self) -> [u64; BUCKETS_MICROS.len() + 1] {
+        std::array::from_fn(|i| self.buckets.get(i).map_or(0, Counter::get))
+    }
+
+    /// The sum of all durations.
+    pub fn sum(&self) -> std::time::Duration {
+        std::time::Duration::from_nanos(self.nanos.get())
+    }
 }

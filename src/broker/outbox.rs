@@ -1,0 +1,238 @@
+//! What waits for one connection to read it: bounded in messages and in bytes.
+//!
+//! When it is full the reader is a *slow reader*: the outbox closes, what waits is dropped and counted, and the session that
+//! owns it ends the connection. Nothing is lost silently and nobody else waits.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::{delivery::Delivery, rpc::RpcCall};
+
+/// Something a connection is to be told.
+#[derive(Debug)]
+pub enum Item {
+    /// A frame somebody published.
+    Deliver(Arc<Delivery>),
+    /// A call of a service that this connection registered (§20.5).
+    Call(Box<RpcCall>),
+    /// A refused operation (§7.2).
+    Permission(Arc<Refused>),
+    /// An answer to an event, already encoded: one text packet and its attachments.
+    Packet(super::delivery::Encoded),
+    /// Tell the peer that it is disconnected (`41`, §16).
+    Disconnect,
+}
+
+/// What a `permission` event says.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Text for people.
+    pub message: String,
+    /// The subject or pattern that was refused.
+    pub subject: String,
+    /// `pub` or `sub`.
+    pub direction: super::Direction,
+}
+
+impl Item {
+    /// Bytes this item holds, for the bound.
+    fn bytes(&self) -> usize {
+        const OVERHEAD: usize = 64;
+        OVERHEAD
+            + match self {
+                Item::Deliver(delivery) => delivery.bytes(),
+                Item::Call(call) => call.bytes(),
+                Item::Packet(packet) => packet.len(),
+                Item::Permission(_) | Item::Disconnect => 0,
+            }
+    }
+}
+
+/// Why an outbox takes nothing more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// The connection has ended.
+    Ended,
+    /// The bound was reached.
+    SlowReader,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    queue: VecDeque<Item>,
+    /// Bytes that were pushed and not yet reported as written.
+    bytes: usize,
+    /// Messages that were pushed and not yet reported as written.
+    messages: usize,
+    closed: Option<Closed>,
+    /// Items that were dropped when the outbox closed, or came later.
+    dropped: u64,
+    waker: Option<Waker>,
+}
+
+/// A bounded queue with many writers and one reader.
+#[derive(Debug)]
+pub struct Outbox {
+    inner: Mutex<Inner>,
+    max_messages: usize,
+    max_bytes: usize,
+    relieved: Notify,
+}
+
+/// Above this share of the byte bound, publishers of bulk frames wait for the reader.
+const HIGH_WATER_DIVISOR: usize = 4;
+
+impl Outbox {
+    /// An empty outbox.
+    pub fn new(max_messages: usize, max_bytes: usize) -> Arc<Outbox> {
+        Arc::new(Outbox { inner: Mutex::default(), max_messages, max_bytes, relieved: Notify::new() })
+    }
+
+    /// Adds an item.
+    ///
+    /// # Errors
+    /// The outbox is closed; it closes by itself when the item does not fit. A single item is always let in when nothing else
+    /// waits, however large it is.
+    pub fn push(&self, item: Item) -> Result<(), Closed> {
+        let size = item.bytes();
+        let mut inner = self.inner.lock();
+        if let Some(reason) = inner.closed {
+            inner.dropped += 1;
+            return Err(reason);
+        }
+        if inner.messages > 0 && (inner.messages >= self.max_messages || inner.bytes + size > self.max_bytes) {
+            inner.closed = Some(Closed::SlowReader);
+            let dropped = std::mem::take(&mut inner.queue);
+            inner.dropped += dropped.len() as u64 + 1;
+            let waker = inner.waker.take();
+            drop(inner);
+            drop(dropped);
+            self.relieved.notify_waiters();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+            return Err(Closed::SlowReader);
+        }
+        inner.bytes += size;
+        inner.messages += 1;
+        inner.queue.push_back(item);
+        let waker = inner.waker.take();
+        drop(inner);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        Ok(())
+    }
+
+    /// Takes the next items, at most `max_bytes` of them and at least one.
+    pub fn poll_take(
+        &self,
+        cx: &mut Context<'_>,
+        max_bytes: usize,
+        out: &mut VecDeque<Item>,
+    ) -> Poll<Result<(), Closed>> {
+        let mut inner = self.inner.lock();
+        if inner.queue.is_empty() {
+            if let Some(reason) = inner.closed {
+                return Poll::Ready(Err(reason));
+            }
+            inner.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        if inner.bytes <= max_bytes && out.is_empty() {
+            std::mem::swap(&mut inner.queue, out);
+            return Poll::Ready(Ok(()));
+        }
+        let mut taken = 0;
+        while taken < max_bytes {
+            let Some(item) = inner.queue.pop_front() else { break };
+            taken += item.bytes();
+            out.push_back(item);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes the next item, waiting for one.
+    ///
+    /// # Errors
+    /// The outbox is closed and empty.
+    pub async fn take(&self, out: &mut VecDeque<Item>) -> Result<(), Closed> {
+        std::future::poll_fn(|cx| self.poll_take(cx, usize::MAX, out)).await
+    }
+
+    /// Reports that an item that was taken has left the process, which makes room for others.
+    pub fn written(&self, messages: usize, bytes: usize) {
+        let mut inner = self.inner.lock();
+        inner.messages = inner.messages.saturating_sub(messages);
+        let before = inner.bytes;
+        inner.bytes = inner.bytes.saturating_sub(bytes);
+        let mark = self.max_bytes / HIGH_WATER_DIVISOR;
+        let relieved = before > mark && inner.bytes <= mark;
+        drop(inner);
+        if relieved {
+            self.relieved.notify_waiters();
+        }
+    }
+
+    /// The size that [`Outbox::written`] has to be told for an item.
+    pub fn size_of(item: &Item) -> usize {
+        item.bytes()
+    }
+
+    /// Closes the outbox; what waits is dropped.
+    pub fn close(&self, reason: Closed) {
+        let mut inner = self.inner.lock();
+        inner.closed.get_or_insert(reason);
+        let dropped = std::mem::take(&mut inner.queue);
+        inner.dropped += dropped.len() as u64;
+        let waker = inner.waker.take();
+        drop(inner);
+        drop(dropped);
+        self.relieved.notify_waiters();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// How many items were dropped because the outbox was closed.
+    pub fn dropped(&self) -> u64 {
+        self.inner.lock().dropped
+    }
+
+    /// Messages and bytes that wait.
+    pub fn depth(&self) -> (usize, usize) {
+        let inner = self.inner.lock();
+        (inner.messages, inner.bytes)
+    }
+
+    /// Whether publishers of bulk frames should wait.
+    pub fn is_congested(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.closed.is_none() && inner.bytes > self.max_bytes / HIGH_WATER_DIVISOR
+    }
+
+    /// Waits until the outbox is no longer congested, or closed, or the time is over.
+    pub async fn relief(self: Arc<Self>, at_most: Duration) {
+        let wait = async {
+            loop {
+                let relieved = self.relieved.notified();
+                tokio::pin!(relieved);
+                // Registered before the check, so that a notification in between is not missed.
+                relieved.as_mut().enable();
+                if !self.is_congested() {
+                    return;
+                }
+                relieved.await;
+            }
+        };
+        // A reader that takes longer is cut off by its own bounds, not by its publishers.
+        let _ = tokio::time::timeout(at_most, wait).await;
+    }
+}

@@ -1,0 +1,245 @@
+//! From a subject to outboxes: validity, policy and interest, remembered per connection (conat-wire.md §8).
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use foldhash::fast::RandomState;
+use smallvec::SmallVec;
+
+use super::{
+    Broker, Direction, Refusal,
+    connection::Published,
+    delivery::{Delivery, SubjectText},
+    flight::{MAX_TARGETS, Record},
+    outbox::Item,
+    peer::{Peer, now_ms},
+    sublist::{Entry, Group, Matches, Member},
+};
+use crate::wire::{
+    frame::Frame,
+    json::{self, Raw},
+    subject,
+};
+
+/// Subjects a connection remembers; beyond that it starts anew.
+const MAX_REMEMBERED: usize = 256;
+/// Chunked messages of one connection that may be under way at a time.
+const MAX_CHUNKED: usize = 64;
+/// After this time a chunked message is forgotten (§5.6).
+const CHUNKED_LIFETIME: Duration = Duration::from_secs(120);
+/// From this payload size on, publishers wait for readers that are behind.
+const BULK_BYTES: usize = 64 << 10;
+
+/// A connection's memory of where its messages go.
+#[derive(Debug, Default)]
+pub struct Router {
+    remembered: HashMap<Box<str>, Destination, RandomState>,
+    /// The destination of a subject that is used once, such as a reply subject.
+    once: Option<Destination>,
+    chunked: Chunked,
+}
+
+#[derive(Debug)]
+struct Destination {
+    subject: SubjectText,
+    generation: u64,
+    matches: Matches,
+    allowed: Result<(), Refusal>,
+}
+
+/// A destination ready to be delivered to.
+pub struct Route<'a> {
+    destination: &'a Destination,
+    chunked: &'a mut Chunked,
+}
+
+impl Router {
+    /// Looks a subject up. A refusal is remembered like a destination.
+    pub fn route<'a>(&'a mut self, broker: &Broker, peer: &Peer, text: &str) -> Result<Route<'a>, Refusal> {
+        let generation = broker.sublist.generation();
+        // Reply subjects are used once; remembering them would only push others out.
+        if text.starts_with("_INBOX.") {
+            let destination = self.once.insert(Destination::find(broker, peer, text, generation));
+            return Route::new(destination, &mut self.chunked);
+        }
+        if !self.remembered.contains_key(text) {
+            if self.remembered.len() >= MAX_REMEMBERED {
+                self.remembered.clear();
+            }
+            self.remembered.insert(text.into(), Destination::find(broker, peer, text, generation));
+        }
+        match self.remembered.get_mut(text) {
+            Some(destination) => {
+                if destination.generation != generation {
+                    destination.matches = broker.sublist.matches(text);
+                    destination.generation = generation;
+                }
+                Route::new(destination, &mut self.chunked)
+            }
+            None => Err(Refusal::InvalidSubject),
+        }
+    }
+}
+
+impl Destination {
+    fn find(broker: &Broker, peer: &Peer, text: &str, generation: u64) -> Destination {
+        let mut json = Vec::with_capacity(text.len() + 2);
+        json::push_string(&mut json, text);
+        let allowed = if subject::is_valid_subject(text) {
+            broker.authorize(&peer.user, Direction::Publish, text)
+        } else {
+            Err(Refusal::InvalidSubject)
+        };
+        Destination {
+            subject: SubjectText { text: text.into(), json: json.into() },
+            generation,
+            matches: if allowed.is_ok() { broker.sublist.matches(text) } else { Matches::new() },
+            allowed,
+        }
+    }
+}
+
+impl<'a> Route<'a> {
+    fn new(destination: &'a Destination, chunked: &'a mut Chunked) -> Result<Route<'a>, Refusal> {
+        destination.allowed.clone().map(|()| Route { destination, chunked })
+    }
+
+    /// Gives a frame to one member of each queue group of each pattern, and writes it down.
+    pub fn deliver(
+        self,
+        frame: Frame,
+        headers: Option<Raw<'_>>,
+        started: Instant,
+        broker: &Broker,
+        peer: &Peer,
+        random: &mut fastrand::Rng,
+    ) -> Published {
+        let Route { destination, chunked } = self;
+        let frame = Arc::new(frame);
+        let bytes = frame.bytes();
+        let (mut published, mut delivered) = (Published::default(), 0);
+        let mut targets: SmallVec<[(Arc<str>, u64); 2]> = SmallVec::new();
+        for entry in &destination.matches {
+            let mut delivery = None;
+            for (queue, group) in entry.groups().iter() {
+                let delivery = delivery.get_or_insert_with(|| {
+                    Arc::new(Delivery::new(entry.clone(), destination.subject.clone(), frame.clone()))
+                });
+                let Some(member) = chunked.choose(&frame, entry, queue, group, delivery, random) else { continue };
+                delivered += 1;
+                published.count += u32::from(!entry.is_tap());
+                if targets.len() < MAX_TARGETS {
+                    targets.push((entry.pattern().clone(), member.connection));
+                }
+                if bytes >= BULK_BYTES && member.outbox.is_congested() {
+                    published.congested.push(member.outbox.clone());
+                }
+            }
+        }
+        chunked.finish(&frame);
+        let counters = &broker.counters;
+        counters.messages_in.add(1);
+        counters.bytes_in.add(bytes as u64);
+        counters.messages_out.add(delivered);
+        counters.bytes_out.add(delivered * bytes as u64);
+        if published.count == 0 {
+            counters.no_interest.add(1);
+        }
+        let elapsed = started.elapsed();
+        counters.route_time.record(elapsed);
+        if broker.flight.is_on() {
+            broker.flight.push(Record {
+                number: 0,
+                time: now_ms(),
+                subject: destination.subject.text.clone(),
+                bytes: bytes as u64,
+                headers: header_names(headers),
+                from: peer.id,
+                to: targets,
+                count: published.count,
+                micros: elapsed.as_micros().try_into().unwrap_or(u32::MAX),
+            });
+        }
+        published
+    }
+}
+
+/// Names of the first few headers.
+fn header_names(headers: Option<Raw<'_>>) -> SmallVec<[Box<str>; 2]> {
+    const MOST: usize = 8;
+    headers.map_or_else(SmallVec::new, |headers| {
+        headers
+            .fields()
+            .take(MOST)
+            .filter_map(|(name, _)| name.as_str().map(|n| n.chars().take(64).collect()))
+            .collect()
+    })
+}
+
+/// Which group member gets the rest of a chunked message: the one that got its beginning (D3).
+#[derive(Debug, Default)]
+struct Chunked {
+    messages: HashMap<Box<str>, Choices, RandomState>,
+}
+
+#[derive(Debug)]
+struct Choices {
+    started: Instant,
+    members: SmallVec<[(Arc<str>, Box<str>, u64); 1]>,
+}
+
+impl Chunked {
+    /// Chooses a member and hands it the delivery; another one is tried if that one has just gone.
+    fn choose<'g>(
+        &mut self,
+        frame: &Frame,
+        entry: &Entry,
+        queue: &str,
+        group: &'g Group,
+        delivery: &Arc<Delivery>,
+        random: &mut fastrand::Rng,
+    ) -> Option<&'g Member> {
+        let push = |member: &&Member| member.outbox.push(Item::Deliver(delivery.clone())).is_ok();
+        if let [only] = group.as_slice() {
+            return Some(only).filter(push);
+        }
+        if !frame.is_whole() {
+            let earlier = self.messages.get(frame.chunk_key()).and_then(|choices| {
+                choices.members.iter().find(|(p, q, _)| p == entry.pattern() && **q == *queue).map(|(_, _, id)| *id)
+            });
+            if let Some(member) = earlier.and_then(|id| group.iter().find(|m| m.connection == id)) {
+                return Some(member).filter(push);
+            }
+        }
+        let start = random.usize(..group.len().max(1));
+        let member = group.iter().cycle().skip(start).take(group.len()).find(push)?;
+        if !frame.is_whole() {
+            self.remember(frame.chunk_key(), entry.pattern(), queue, member.connection);
+        }
+        Some(member)
+    }
+
+    fn remember(&mut self, key: &str, pattern: &Arc<str>, queue: &str, connection: u64) {
+        if !self.messages.contains_key(key) && self.messages.len() >= MAX_CHUNKED {
+            self.messages.retain(|_, choices| choices.started.elapsed() < CHUNKED_LIFETIME);
+            if self.messages.len() >= MAX_CHUNKED {
+                let oldest = self.messages.iter().min_by_key(|(_, c)| c.started).map(|(key, _)| key.clone());
+                oldest.map(|key| self.messages.remove(&key));
+            }
+        }
+        let choices = self
+            .messages
+            .entry(key.into())
+            .or_insert_with(|| Choices { started: Instant::now(), members: SmallVec::new() });
+        choices.members.push((pattern.clone(), queue.into(), connection));
+    }
+
+    fn finish(&mut self, frame: &Frame) {
+        if frame.is_last() && !frame.is_whole() {
+            self.messages.remove(frame.chunk_key());
+        }
+    }
+}

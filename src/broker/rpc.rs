@@ -1,0 +1,145 @@
+//! Calls of services past the interest table: the fast paths of newer clients (conat-wire.md §20.5).
+
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use indexmap::IndexMap;
+use parking_lot::RwLock;
+use tokio::sync::oneshot;
+
+use super::{outbox::Outbox, sublist::Member};
+use crate::wire::{
+    frame::Attachments,
+    json::{self, Raw},
+    subject,
+};
+
+/// Which of the three events a call came with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallKind {
+    /// `rpc`
+    Rpc,
+    /// `fast-rpc`
+    FastRpc,
+    /// `rpc-raw`
+    RpcRaw,
+}
+
+impl CallKind {
+    /// The caller's event.
+    pub fn event(self) -> &'static str {
+        match self {
+            CallKind::Rpc => "rpc",
+            CallKind::FastRpc => "fast-rpc",
+            CallKind::RpcRaw => "rpc-raw",
+        }
+    }
+
+    /// The event that the service gets.
+    pub fn request_event(self) -> &'static str {
+        match self {
+            CallKind::Rpc => "rpc-request",
+            CallKind::FastRpc => "fast-rpc-request",
+            CallKind::RpcRaw => "rpc-raw-request",
+        }
+    }
+}
+
+/// Fields of a JSON object as text without the braces, and the binary values in it.
+#[derive(Clone, Debug, Default)]
+pub struct Fields {
+    /// `"name":value,…`; UTF-8.
+    pub text: Vec<u8>,
+    /// Binary values.
+    pub attachments: Attachments,
+}
+
+impl Fields {
+    /// Copies fields of an object for which `keep` is true.
+    pub fn copy(object: Raw<'_>, attachments: Attachments, keep: impl Fn(&str) -> bool) -> Fields {
+        let mut text = Vec::with_capacity(object.text().len());
+        for (name, value) in object.fields() {
+            if name.as_str().is_some_and(|name| keep(&name)) {
+                if !text.is_empty() {
+                    text.push(b',');
+                }
+                text.extend_from_slice(name.text().as_bytes());
+                text.push(b':');
+                text.extend_from_slice(value.text().as_bytes());
+            }
+        }
+        Fields { text, attachments }
+    }
+
+    /// `error` and `code`.
+    pub fn error(message: &str, code: u16) -> Fields {
+        let mut text = br#""error":"#.to_vec();
+        json::push_string(&mut text, message);
+        text.extend_from_slice(format!(r#","code":{code}"#).as_bytes());
+        Fields { text, attachments: Attachments::new() }
+    }
+}
+
+/// A call on its way to a service.
+#[derive(Debug)]
+pub struct RpcCall {
+    /// Which event it came with.
+    pub kind: CallKind,
+    /// The subject that was called.
+    pub subject: Arc<str>,
+    /// The pattern the service registered.
+    pub pattern: Arc<str>,
+    /// `<caller's socket id>:<caller's request id>`; only with [`CallKind::RpcRaw`].
+    pub request_id: Option<String>,
+    /// `encoding`, `raw`, `headers` or `payload`.
+    pub body: Fields,
+    /// Where the answer goes. Dropping it tells the caller that the service went away.
+    pub reply: oneshot::Sender<Fields>,
+}
+
+impl RpcCall {
+    /// Bytes that wait while this call does.
+    pub fn bytes(&self) -> usize {
+        self.body.text.len() + self.body.attachments.iter().map(bytes::Bytes::len).sum::<usize>()
+    }
+}
+
+type Queues = IndexMap<Box<str>, Vec<Member>, RandomState>;
+
+/// Services that were registered for calls; a table of its own beside the interest (§20.5).
+#[derive(Debug, Default)]
+pub struct Services {
+    patterns: RwLock<IndexMap<Box<str>, Queues, RandomState>>,
+}
+
+impl Services {
+    /// Registers a service.
+    pub fn insert(&self, pattern: &str, queue: &str, member: Member) {
+        self.patterns.write().entry(pattern.into()).or_default().entry(queue.into()).or_default().push(member);
+    }
+
+    /// Takes a connection's service away.
+    pub fn remove(&self, pattern: &str, queue: &str, connection: u64) {
+        let mut patterns = self.patterns.write();
+        let Some(queues) = patterns.get_mut(pattern) else { return };
+        if let Some(members) = queues.get_mut(queue) {
+            members.retain(|m| m.connection != connection);
+            if members.is_empty() {
+                queues.shift_remove(queue);
+            }
+        }
+        if queues.is_empty() {
+            patterns.shift_remove(pattern);
+        }
+    }
+
+    /// The pattern and the outbox of the service that answers a subject: the first pattern that matches, its first queue
+    /// group, a random member.
+    pub fn find(&self, called: &str, random: &mut fastrand::Rng) -> Option<(Arc<str>, Arc<Outbox>)> {
+        let patterns = self.patterns.read();
+        let (pattern, queues) = patterns.iter().find(|(pattern, _)| subject::matches(pattern, called))?;
+        let (_, members) = queues.first()?;
+        let member = random.choice(members)?;
+        Some((Arc::from(&**pattern), member.outbox.clone()))
+    }
+}
