@@ -113,7 +113,8 @@ fn used_floors(code: &str) -> BTreeSet<String> {
 
 #[test]
 fn used_floors_reads_every_form_of_a_path() {
-    let code = "use crate::wire;\nuse crate::{broker::{User, stats::Counters}, bus, config::*};\nlet x = crate::host::now();";
+    let code =
+        "use crate::wire;\nuse crate::{broker::{User, stats::Counters}, bus, config::*};\nlet x = crate::host::now();";
     let expected = ["broker", "bus", "config", "host", "wire"];
     assert_eq!(used_floors(code).iter().map(String::as_str).collect::<Vec<_>>(), expected);
     assert!(used_floors("use other_crate::http;").is_empty());
