@@ -25,6 +25,7 @@ mod routes;
 mod server;
 pub mod sign_in;
 pub mod tls;
+mod upgrade;
 
 pub use body::BodyError;
 pub use health::{Latch, Readiness};
@@ -33,6 +34,7 @@ pub use peer::Peer;
 pub use server::{Error, Parts, Server, Settings};
 pub use sign_in::{LiteAuthenticator, LiteUsers, SignIn};
 pub use tls::Tls;
+pub use upgrade::BrokerEndpoint;
 
 /// The body of an answer.
 pub type Body = axum::body::Body;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::wire::frame::Attachments;
 
-/// The text part of a packet and the attachments so far.
+/// The text part of a packet and the attachments so far. The text has been checked already.
 #[derive(Debug)]
 pub struct Assembling {
     /// The whole text message.

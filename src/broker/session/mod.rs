@@ -367,6 +367,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 let packet = socketio::Packet::decode(message).map_err(|_| End::Protocol("malformed packet"))?;
                 if packet.attachments > 0 {
                     self.require_connection()?;
+                    // Malformed text ends the connection now, not when the last attachment is there.
+                    packet.check().map_err(|_| End::Protocol("malformed packet"))?;
                     self.assembling = Some(Assembling::new(source.clone(), packet.attachments));
                     return Ok(());
                 }
