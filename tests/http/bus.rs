@@ -80,8 +80,8 @@ async fn the_address_behind_a_local_proxy_is_told() {
 async fn upgraded_connections_keep_their_place_and_outlive_idle_times() {
     let mut plan = Plan::default();
     plan.limits.http_connections = 1;
-    plan.limits.http_idle_timeout = Duration::from_millis(200);
-    plan.limits.http_header_timeout = Duration::from_millis(200);
+    plan.limits.http_idle_timeout = Duration::from_millis(500);
+    plan.limits.http_header_timeout = Duration::from_millis(500);
     let site = plan.start();
     let (mut first, head) = upgrade(&site, "/conat/", "").await;
     assert!(head.starts_with("HTTP/1.1 101"), "{head}");
@@ -96,7 +96,7 @@ async fn upgraded_connections_keep_their_place_and_outlive_idle_times() {
             read_to_end(&mut stream).await
         }
     });
-    assert!(tokio::time::timeout(Duration::from_millis(700), &mut second).await.is_err());
+    assert!(tokio::time::timeout(Duration::from_millis(1500), &mut second).await.is_err());
     first.write_all(b"still").await.unwrap();
     let mut echo = [0; 5];
     first.read_exact(&mut echo).await.unwrap();

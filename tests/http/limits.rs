@@ -15,11 +15,11 @@ use crate::support::{Plan, Reply, Site, read_to_end};
 
 const SHORT: Duration = Duration::from_millis(300);
 
-fn upload(limit: usize) -> Site {
+fn upload(limit: usize, patience: Duration) -> Site {
     let routes = Router::new().route("/upload", post(|body: Bytes| async move { body.len().to_string() }));
     let mut plan = Plan { routes: Some(routes), ..Plan::default() };
     plan.limits.http_body_bytes = limit;
-    plan.limits.http_idle_timeout = SHORT;
+    plan.limits.http_idle_timeout = patience;
     plan.start()
 }
 
@@ -65,19 +65,19 @@ async fn a_connection_that_says_nothing_is_closed() {
 #[tokio::test]
 async fn idle_connections_are_closed_and_have_their_own_time() {
     let mut plan = Plan::default();
-    plan.limits.http_header_timeout = Duration::from_millis(200);
-    plan.limits.http_idle_timeout = Duration::from_millis(900);
+    plan.limits.http_header_timeout = Duration::from_millis(500);
+    plan.limits.http_idle_timeout = Duration::from_millis(2000);
     let site = plan.start();
     let mut stream = TcpStream::connect(site.address).await.unwrap();
     let request = format!("GET /healthz HTTP/1.1\r\nHost: {}\r\n\r\n", site.host());
     stream.write_all(request.as_bytes()).await.unwrap();
     // Longer than a head may take, shorter than a connection may be idle.
-    sleep(Duration::from_millis(500)).await;
+    sleep(Duration::from_millis(1000)).await;
     stream.write_all(request.as_bytes()).await.unwrap();
     let start = Instant::now();
     let text = read_to_end(&mut stream).await;
     assert_eq!(text.matches("HTTP/1.1 200").count(), 2, "{text}");
-    assert!(start.elapsed() >= Duration::from_millis(600));
+    assert!(start.elapsed() >= Duration::from_millis(1500));
 }
 
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn big_heads_are_431() {
 
 #[tokio::test]
 async fn big_bodies_are_413() {
-    let site = upload(1000);
+    let site = upload(1000, Duration::from_secs(10));
     let send = |size: usize| site.send(site.request("POST", "/upload").body(Full::from(vec![b'x'; size])).unwrap());
     assert_eq!(send(1000).await.text(), "1000");
     let refused = send(1001).await;
@@ -113,7 +113,7 @@ async fn big_bodies_are_413() {
 
 #[tokio::test]
 async fn a_body_that_stalls_is_given_up() {
-    let site = upload(1000);
+    let site = upload(1000, SHORT);
     let request = format!("POST /upload HTTP/1.1\r\nHost: {}\r\nContent-Length: 100\r\n\r\nhalf", site.host());
     let answer = site.raw(&request).await;
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");

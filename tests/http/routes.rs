@@ -145,6 +145,30 @@ async fn other_parts_bring_routes_that_are_behind_the_sign_in() {
 }
 
 #[tokio::test]
+async fn the_order_of_the_pipeline() {
+    let mut plan = Plan::with_token();
+    plan.limits.http_body_bytes = 10;
+    let site = plan.start();
+    let host = site.host();
+    for (request, status) in [
+        // Limits come before the host,
+        ("POST / HTTP/1.1\r\nContent-Length: 11\r\n".to_owned(), 413),
+        // the host before the sign-in,
+        ("GET / HTTP/1.1\r\n".to_owned(), 400),
+        // the sign-in before the route,
+        (format!("POST /no/such/thing HTTP/1.1\r\nHost: {host}\r\n"), 401),
+        // and health and the bus before the sign-in.
+        (format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\n"), 200),
+        (format!("GET /conat/ HTTP/1.1\r\nHost: {host}\r\n"), 200),
+    ] {
+        let answer = site.raw(&format!("{request}Connection: close\r\n\r\n")).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{request}: {answer}");
+        // Security headers are on every answer of ours, also on refusals.
+        assert_eq!(answer.contains("x-content-type-options: nosniff"), !request.contains("conat"), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn without_a_token_other_sites_are_kept_out() {
     let site = Plan::default().start();
     let other = format!("http://evil.example:{}", site.address.port());
