@@ -74,13 +74,15 @@ impl App {
         let sessions = TaskTracker::new();
         let (end_sessions, end_services) = (CancellationToken::new(), CancellationToken::new());
         let bus = Arc::new(BrokerEndpoint::new(broker.clone(), sessions.clone(), end_sessions.clone()));
+        let mut metrics = Metrics::new(broker.counters().clone());
+        metrics.add(http::metrics::Queues(broker.clone()));
         let parts = http::Parts {
             listeners,
             tls: tls.clone(),
             sign_in,
             bus,
             readiness: readiness.clone(),
-            metrics: Metrics::new(broker.counters().clone()),
+            metrics,
             routes: None,
         };
         let http = http::Server::build(http::Settings::from_config(&config), parts)?;

@@ -1,6 +1,7 @@
 //! `GET /metrics`: numbers for Prometheus, in the OpenMetrics text format.
 
 mod process;
+mod queues;
 mod requests;
 
 use std::{fmt, sync::Arc};
@@ -14,6 +15,7 @@ use prometheus_client::{
 
 use crate::broker::Counters;
 
+pub use queues::Queues;
 pub(super) use requests::Requests;
 
 /// Content type of the answer.
