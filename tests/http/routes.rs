@@ -90,7 +90,7 @@ async fn small_things_the_frontend_asks_for() {
     assert_eq!(site.get("/static/__webpack_hmr").await.status, 404);
     assert_eq!(site.get("/__webpack_hmr").await.status, 404);
     assert_eq!(site.get("/webapp/serviceWorker.js").await.status, 404);
-    for path in ["/webapp/favicon.ico", "/favicon.ico"] {
+    for path in ["/webapp/favicon.ico", "/favicon.ico", "/static/favicon.ico"] {
         let icon = site.get(path).await;
         assert_eq!((icon.status, icon.header("content-type")), (200, "image/x-icon"));
         assert!(icon.body.starts_with(&[0, 0, 1, 0]));
