@@ -69,7 +69,7 @@ impl Page {
     /// Another frontend.
     ///
     /// # Errors
-    /// [`Error`] when the directory cannot be read or contains no `app.html`.
+    /// [`enum@Error`] when the directory cannot be read or contains no `app.html`.
     pub fn directory(path: &Path) -> Result<Page, Error> {
         Ok(Page { directory: Some(Directory::open(path)?) })
     }
