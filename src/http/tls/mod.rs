@@ -51,6 +51,27 @@ pub fn install_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
+/// Addresses under which other machines reach this one, for the certificate. Those that only mean something on one link are
+/// left out.
+pub fn machine_addresses() -> Vec<IpAddr> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the machine's addresses are not known and will be missing in a new certificate");
+        Vec::new()
+    });
+    interfaces
+        .iter()
+        .map(if_addrs::Interface::ip)
+        .filter(|address| !address.is_loopback() && !is_link_local(address))
+        .collect()
+}
+
+fn is_link_local(address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
+}
+
 /// The server's certificate and what is done with it.
 #[derive(Debug)]
 pub struct Tls {
@@ -63,7 +84,7 @@ impl Tls {
     /// and `addresses`; a certificate of our own making that is about to expire is renewed; the operator's own is left alone.
     ///
     /// # Errors
-    /// [`Error`] when files cannot be read, written or used.
+    /// [`enum@Error`] when files cannot be read, written or used.
     pub fn open(directory: PathBuf, host: &str, addresses: &[IpAddr]) -> Result<Tls, Error> {
         install_provider();
         let files = Files::new(directory, host, addresses);
