@@ -66,7 +66,7 @@ function table(incoming: Quantity, outgoing: Quantity): uPlot.AlignedData {
   const outs: (number | null)[] = [null];
   for (const row of rows) {
     if (row.time / 1000 <= (times[0] ?? 0)) continue;
-    const rates = 'cpu' in row ? (row as Rates) : undefined;
+    const rates = 'cpu' in row ? row : undefined;
     times.push(row.time / 1000);
     ins.push(rates?.[incoming] ?? null);
     outs.push(rates?.[outgoing] ?? null);

@@ -184,7 +184,7 @@ export class TerminalSession {
     const options = { id: this.id, cwd: '', env0: {}, timeout: SPAWN_TIMEOUT_MS, ...this.screen.proposedSize() };
     try {
       const reply = await socket.request({ cmd: 'spawn', command: '', args: [], options }, ATTACH_TIMEOUT_MS);
-      return (reply.data ?? {}) as { pid?: unknown; history?: string };
+      return reply.data ?? {};
     } catch (error) {
       socket.close();
       throw isRefusal(error) ? new SpawnRefused(messageOf(error)) : error;
