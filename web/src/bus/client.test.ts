@@ -114,7 +114,7 @@ describe('publish and subscribe', () => {
 
   test('a refused subscription rejects with the server’s code', async () => {
     const client = await connect();
-    broker.refuse = (event, subject) =>
+    broker.refuse = (_, subject) =>
       subject === 'secret' ? { error: 'Error: permission denied', code: 403 } : undefined;
     await expect(client.subscribe('secret', () => undefined).ready).rejects.toMatchObject({ code: 403 });
   });

@@ -1,7 +1,7 @@
 import { sleep } from '../bus/backoff';
 import type { Client } from '../bus/client';
 import { Emitter } from '../bus/emitter';
-import { BusError, messageOf } from '../bus/error';
+import { BusError, DisconnectedError, messageOf } from '../bus/error';
 import { Socket } from '../bus/socket';
 import { OutputProbe } from './probe';
 import { commonSize, isSize, type Size } from './sizes';
@@ -117,13 +117,13 @@ export class TerminalSession {
     }
     this.#negotiating = true;
     try {
-      do {
-        this.#negotiateAgain = false;
-        await this.#negotiate();
-      } while (this.#negotiateAgain);
+      await this.#negotiate();
     } finally {
       this.#negotiating = false;
     }
+    if (!this.#negotiateAgain) return;
+    this.#negotiateAgain = false;
+    await this.fit();
   }
 
   /** Ends every other browser's view of this session. */
@@ -304,5 +304,6 @@ class SpawnRefused extends Error {}
 
 /** Did the service say no, rather than not answer? */
 function isRefusal(error: unknown): boolean {
-  return error instanceof BusError && ![408, 503, 'EPIPE'].includes(error.code ?? 408);
+  if (!(error instanceof BusError) || error instanceof DisconnectedError) return false;
+  return ![408, 503, 'EPIPE'].includes(error.code ?? '');
 }
