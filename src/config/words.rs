@@ -232,7 +232,9 @@ impl Form for LogFilter {
     const ALLOWED: &'static str = "off, error, warn, info, debug, trace, or a list such as info,outpost::broker=debug";
 
     fn parse(text: &str) -> Option<String> {
-        (!text.trim().is_empty() && EnvFilter::builder().with_regex(false).parse(text).is_ok()).then(|| text.to_owned())
+        // The parser below panics over some texts that are not ASCII; no filter needs one.
+        (text.is_ascii() && !text.trim().is_empty() && EnvFilter::builder().with_regex(false).parse(text).is_ok())
+            .then(|| text.to_owned())
     }
 
     fn show(value: &String) -> Option<String> {
@@ -272,6 +274,7 @@ mod tests {
         assert!(LogFilter::parse("info,outpost::broker=debug").is_some());
         assert_eq!(LogFilter::parse("outpost=loud"), None);
         assert_eq!(LogFilter::parse(" "), None);
+        assert_eq!(LogFilter::parse("\tȺ\u{f2be8}h{X*\u{92608}:\u{51564}<\t/\u{31bad}"), None);
     }
 
     proptest! {

@@ -7,20 +7,18 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod harness;
+
 use std::{
     fs::{self, File},
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{BufRead as _, BufReader},
     net::TcpListener,
-    os::{
-        fd::OwnedFd,
-        unix::{
-            fs::{MetadataExt as _, PermissionsExt as _},
-            net::UnixDatagram,
-        },
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _},
+        net::UnixDatagram,
     },
-    path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
-    thread,
+    path::Path,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -30,139 +28,14 @@ use nix::{
 };
 use serde_json::Value;
 
-const OUTPOST: &str = env!("CARGO_BIN_EXE_outpost");
-const DEADLINE: Duration = Duration::from_secs(20);
-
-/// A home of its own for one test; `data` is not there until the server makes it.
-struct Home {
-    folder: tempfile::TempDir,
-}
-
-impl Home {
-    fn new() -> Home {
-        Home { folder: tempfile::tempdir().unwrap() }
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    fn data(&self) -> PathBuf {
-        self.path().join("data")
-    }
-
-    /// The program with an environment that has nothing but this home and the given variables.
-    fn outpost(&self, env: &[(&str, &str)], arguments: &[&str]) -> Command {
-        let mut command = Command::new(OUTPOST);
-        self.equip(&mut command, env);
-        command.args(arguments);
-        command
-    }
-
-    fn equip(&self, command: &mut Command, env: &[(&str, &str)]) {
-        command.env_clear().env("HOME", self.path()).env("DATA", self.data()).env("PATH", "/usr/bin:/bin");
-        command.envs(env.iter().copied()).stdin(Stdio::null());
-    }
-
-    fn run(&self, env: &[(&str, &str)], arguments: &[&str]) -> Output {
-        self.outpost(env, arguments).output().unwrap()
-    }
-
-    fn serve(&self, env: &[(&str, &str)]) -> Server {
-        let mut all = vec![("PORT", "0")];
-        all.extend_from_slice(env);
-        Server::start(self.outpost(&all, &[]))
-    }
-
-    fn info(&self) -> Option<Value> {
-        serde_json::from_slice(&fs::read(self.data().join("connection-info.json")).ok()?).ok()
-    }
-}
-
-/// A running server; killed when the test ends otherwise.
-struct Server {
-    child: Child,
-    url: String,
-    log: PathBuf,
-    _log_folder: tempfile::TempDir,
-}
-
-impl Server {
-    /// Waits for the URL line.
-    fn start(mut command: Command) -> Server {
-        let folder = tempfile::tempdir().unwrap();
-        let log = folder.path().join("log");
-        let mut child = command.stdout(Stdio::piped()).stderr(File::create(&log).unwrap()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let url = lines.by_ref().map_while(Result::ok).find(|line| line.starts_with("http"));
-        let url = url.unwrap_or_else(|| panic!("no URL line; log: {}", fs::read_to_string(&log).unwrap()));
-        thread::spawn(move || lines.for_each(drop));
-        Server { child, url, log, _log_folder: folder }
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap()
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
-    }
-
-    /// Asks the server to stop and gives its exit status.
-    fn stop(&mut self) -> Option<i32> {
-        self.signal(Signal::SIGTERM);
-        until("the server has stopped", || self.child.try_wait().unwrap()).code()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Waits for a condition, with a deadline.
-fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(value) = condition() {
-            return value;
-        }
-        assert!(start.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}");
-        thread::sleep(Duration::from_millis(10));
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// Answers every request with one status.
-fn answering(status: &'static str) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port().to_string();
-    thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            let mut request = BufReader::new(stream);
-            let mut lines = Vec::new();
-            while let Some(Ok(line)) =
-                request.by_ref().lines().next().filter(|line| !matches!(line, Ok(l) if l.is_empty()))
-            {
-                lines.push(line);
-            }
-            let status = if lines[0].starts_with("GET /x/readyz ") { status } else { "404 Not Found" };
-            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-            request.into_inner().write_all(answer.as_bytes()).unwrap();
-        }
-    });
-    port
-}
+use harness::{DEADLINE, Home, Server, activated, answering, text, until};
 
 #[test]
 fn bad_settings_exit_with_2_and_one_line_and_write_nothing() {
+    /// Environment, arguments, beginning of the error line.
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str], &'a str);
     let token = ("AUTH_TOKEN", "s3cret-token\nx");
-    let cases: &[(&[(&str, &str)], &[&str], &str)] = &[
+    let cases: &[Case<'_>] = &[
         (&[("PORT", "x")], &[], "outpost: setting port (environment PORT): \"x\" is not allowed; allowed: a number"),
         (
             &[("OUTPOST_MAX_PAYLAOD", "1")],
@@ -360,6 +233,19 @@ fn a_journal_does_not_get_the_token() {
 }
 
 #[test]
+fn log_lines_are_plain_or_json() {
+    let home = Home::new();
+    let mut server = home.serve(&[("OUTPOST_LOG_FORMAT", "json")]);
+    server.stop();
+    let lines: Vec<Value> = server.log().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.iter().any(|line| line["level"] == "INFO" && line["fields"]["message"] == "listening"), "{lines:?}");
+
+    let mut server = home.serve(&[]);
+    server.stop();
+    assert!(server.log().contains(" INFO ") && !server.log().contains('\x1b'), "no colours: {}", server.log());
+}
+
+#[test]
 fn a_hangup_reloads_what_can_change() {
     let home = Home::new();
     fs::create_dir(home.data()).unwrap();
@@ -411,15 +297,6 @@ fn systemd_is_told_what_happens() {
     assert_eq!(until("stopped", || server.child.try_wait().unwrap()).code(), Some(0));
 }
 
-/// Hands over a socket as systemd does: as descriptor 3 with the process's own number in `LISTEN_PID`.
-fn activated(home: &Home, socket: impl Into<OwnedFd>, env: &[(&str, &str)]) -> Command {
-    let mut command = Command::new("/bin/sh");
-    home.equip(&mut command, env);
-    command.arg("-c").arg(r#"exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec "$0""#).arg(OUTPOST);
-    command.stdin(Stdio::from(socket.into()));
-    command
-}
-
 #[test]
 fn a_socket_of_systemd_is_used() {
     let home = Home::new();
@@ -464,6 +341,25 @@ fn healthcheck_is_0_when_ready_and_1_otherwise() {
     assert_eq!(check(&free.to_string()), Some(1));
     assert_eq!(check("nonsense"), Some(1));
     assert!(!home.data().exists());
+}
+
+#[test]
+fn a_running_server_is_found_with_and_without_tls() {
+    for host in ["localhost", "https://localhost", "https://127.0.0.1"] {
+        let home = Home::new();
+        let mut server = home.serve(&[("HOST", host), ("OUTPOST_BASE_PATH", "/lab"), ("AUTH_TOKEN", "hush-hush")]);
+        assert_eq!(server.url.starts_with("https"), host.starts_with("https"), "{}", server.url);
+        // The settings say another host and port: the connection info is what counts.
+        let output = home.run(&[], &["status", "--json"]);
+        let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&status["healthy"], &status["ready"]), (&true.into(), &true.into()), "{host}: {status}");
+        assert_eq!(status["pid"], server.child.id());
+        assert_eq!(output.status.code(), Some(0));
+        let output = home.run(&[], &["healthcheck"]);
+        assert_eq!(output.status.code(), Some(0), "{host}: {}", text(&output.stderr));
+        assert_eq!(server.stop(), Some(0));
+        assert_eq!(home.run(&[("PORT", "1")], &["healthcheck"]).status.code(), Some(1));
+    }
 }
 
 #[test]
