@@ -148,6 +148,11 @@ export class RawPeer {
     return (await this.ask('subscribe', { subject, queue }))[0];
   }
 
+  /** Goes on reading and answering pings but keeps nothing of it. */
+  ignoreFromNowOn() {
+    for (const inbox of [this.wire, this.packets, this.pings]) inbox.push = () => {};
+  }
+
   pause() {
     this.#websocket.pause();
   }
