@@ -138,9 +138,10 @@ export class RawPeer {
     this.emit('publish', frame(subject, raw, { id, seq, done, encoding, headers }));
   }
 
-  /** Publishes one frame; gives the single argument of the acknowledgement. */
-  async publishAcked(subject, raw, { id = 'id00000001', seq = 0, done = 1, encoding = 0, headers } = {}) {
-    return (await this.ask('publish', frame(subject, raw, { id, seq, done, encoding, headers })))[0];
+  /** Publishes one frame; gives the single argument of the acknowledgement, which has to come within `ms`. */
+  async publishAcked(subject, raw, { id = 'id00000001', seq = 0, done = 1, encoding = 0, headers, ms } = {}) {
+    const ack = this.emitWithId('publish', frame(subject, raw, { id, seq, done, encoding, headers }));
+    return (await this.answer(ack, ms))[0];
   }
 
   /** Subscribes; gives the single argument of the acknowledgement. */
