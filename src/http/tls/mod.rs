@@ -51,27 +51,6 @@ pub fn install_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// Addresses under which other machines reach this one, for the certificate. Those that only mean something on one link are
-/// left out.
-pub fn machine_addresses() -> Vec<IpAddr> {
-    let interfaces = if_addrs::get_if_addrs().unwrap_or_else(|error| {
-        tracing::warn!(%error, "the machine's addresses are not known and will be missing in a new certificate");
-        Vec::new()
-    });
-    interfaces
-        .iter()
-        .map(if_addrs::Interface::ip)
-        .filter(|address| !address.is_loopback() && !is_link_local(address))
-        .collect()
-}
-
-fn is_link_local(address: &IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local(),
-    }
-}
-
 /// The server's certificate and what is done with it.
 #[derive(Debug)]
 pub struct Tls {
