@@ -62,11 +62,17 @@ async function fetchIdentity(pause: Backoff): Promise<void> {
       client.signOut('This page is not signed in.', 401);
       return;
     }
-    const { configuration } = (await response.json()) as { configuration: { account_id: string; project_id: string } };
-    identity.value = { accountId: configuration.account_id, projectId: configuration.project_id };
+    identity.value = readIdentity(await response.json());
   } catch {
     setTimeout(() => void fetchIdentity(pause), pause.next());
   }
+}
+
+function readIdentity(customize: unknown): Identity {
+  const { configuration } = customize as { configuration: { account_id: unknown; project_id: unknown } };
+  const { account_id: accountId, project_id: projectId } = configuration;
+  if (typeof accountId !== 'string' || typeof projectId !== 'string') throw new TypeError('no identity');
+  return { accountId, projectId };
 }
 
 async function checkSignIn(): Promise<void> {

@@ -34,7 +34,7 @@ function Tab({ tab, selected }: { tab: number; selected: boolean }): JSX.Element
   const title = titles.value[tab] ?? '';
   const name = `Terminal ${tab}`;
   return (
-    <div class="tab" data-selected={selected}>
+    <div class="tab" role="presentation" data-selected={selected}>
       <a
         class="tab-link"
         id={`terminal-tab-${tab}`}
@@ -43,7 +43,7 @@ function Tab({ tab, selected }: { tab: number; selected: boolean }): JSX.Element
         aria-selected={selected}
         aria-controls={`terminal-${tab}`}
         tabIndex={selected ? 0 : -1}
-        title={title ? `${name}: ${title}` : name}
+        title={`${title ? `${name}: ${title}` : name} (Ctrl+Shift+↑ comes here from inside)`}
       >
         <span class="tab-number">{tab}</span>
         <span class="tab-title">{title || name}</span>
