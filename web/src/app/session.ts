@@ -32,14 +32,10 @@ export const accountId = computed(() => {
   return signedIn ?? identity.value?.accountId;
 });
 
-/** Has this page been connected before? */
-export const everConnected = signal(false);
-
 /** Connects and fetches the configuration; to be called once. */
 export function start(): void {
   client.events.on('state', (state) => {
     busState.value = state;
-    if (state.phase === 'connected') everConnected.value = true;
     // A refused WebSocket looks like a broken one; plain HTTP tells which it is.
     if (state.phase === 'waiting' && !state.answered) void checkSignIn();
     if (state.phase === 'signed-out' && state.code === 429) setTimeout(() => client.retryNow(), BUSY_RETRY_MS);
