@@ -6,6 +6,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use thiserror::Error;
+use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -13,7 +14,8 @@ use crate::{
         self, Broker, Policy, User,
         policy::{Lite, Open},
     },
-    config::{Config, DRAIN_TIMEOUT, PolicyKind, is_loopback},
+    config::{Config, DRAIN_TIMEOUT, PolicyKind},
+    host::{addresses::addresses, listen::Listeners, signals::Reload},
     http::{self, BrokerEndpoint, LiteAuthenticator, LiteUsers, Metrics, Readiness, SignIn, Tls},
 };
 
@@ -51,12 +53,9 @@ impl App {
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn build(config: Config, listeners: Vec<std::net::TcpListener>) -> Result<App, Error> {
-        let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
+    pub async fn build(config: Config, listeners: Listeners) -> Result<App, Error> {
         let tls = if config.listen.tls {
-            http::tls::install_provider();
-            let machine: Vec<std::net::IpAddr> = Vec::new();
-            Some(Arc::new(Tls::open(config.paths.tls.clone(), &config.listen.host, &machine)?))
+            Some(Arc::new(Tls::open(config.paths.tls.clone(), &config.listen.host, &addresses())?))
         } else {
             None
         };
@@ -64,9 +63,9 @@ impl App {
         let broker = Broker::new(broker::Options {
             server_id: config.identity.server_id.clone(),
             cluster_name: config.identity.cluster_name.clone(),
-            address: own_address(&config, &addresses),
+            address: own_address(&config, listeners.port),
             limits: config.limits.clone(),
-            authenticator: Arc::new(LiteAuthenticator::new(sign_in.clone(), users(&config))),
+            authenticator: Arc::new(LiteAuthenticator::new(sign_in.clone(), users(&config, listeners.exposed))),
             policy: policy(&config),
         });
         let readiness = Readiness::new();
@@ -77,7 +76,7 @@ impl App {
         let mut metrics = Metrics::new(broker.counters().clone());
         metrics.add(http::metrics::Queues(broker.clone()));
         let parts = http::Parts {
-            listeners,
+            listeners: listeners.sockets,
             tls: tls.clone(),
             sign_in,
             bus,
@@ -110,8 +109,22 @@ impl App {
         self.tls.as_ref()
     }
 
-    /// Serves until `shutdown`, then drains: no new connections, requests finish, sessions close, services end.
-    pub async fn run(self, shutdown: CancellationToken) {
+    /// Serves until `shutdown`, then drains: no new connections, requests finish, sessions close, services end. New settings
+    /// come through `reloads`.
+    ///
+    /// # Errors
+    /// None at present; what can fail has failed in [`App::build`].
+    pub async fn run(self, shutdown: CancellationToken, mut reloads: mpsc::Receiver<Reload>) -> Result<(), Error> {
+        let tls = self.tls.clone();
+        let reload = async {
+            while let Some(Some(reload)) = shutdown.run_until_cancelled(reloads.recv()).await {
+                if let Some(tls) = &tls {
+                    tls.reload();
+                }
+                // Who asked may have gone.
+                let _ = reload.done.send(Ok(()));
+            }
+        };
         let sessions = self.sessions.clone();
         let end_sessions = self.end_sessions.clone();
         let drain_sessions = async {
@@ -122,8 +135,9 @@ impl App {
                 tracing::warn!(sessions = sessions.len(), "some connections did not close in time");
             }
         };
-        tokio::join!(self.http.run(shutdown.clone()), drain_sessions);
+        tokio::join!(self.http.run(shutdown.clone()), drain_sessions, reload);
         self.end_services.cancel();
+        Ok(())
     }
 }
 
@@ -137,13 +151,13 @@ fn policy(config: &Config) -> Arc<dyn Policy> {
     }
 }
 
-fn users(config: &Config) -> LiteUsers {
+fn users(config: &Config, exposed: bool) -> LiteUsers {
     LiteUsers {
         visitor: match config.policy {
             PolicyKind::Open => User::anonymous(),
             PolicyKind::Lite => User::account(&config.identity.account_id),
         },
-        open: is_loopback(&config.listen.host) || config.allow_unauthenticated,
+        open: !exposed || config.allow_unauthenticated,
         system_password: config.system_password.clone(),
         project_secret: config.project_secret.clone(),
         base_path: config.listen.base_path.clone(),
@@ -151,8 +165,7 @@ fn users(config: &Config) -> LiteUsers {
 }
 
 /// The server's own address as §16 of conat-wire.md spells it.
-fn own_address(config: &Config, addresses: &[SocketAddr]) -> String {
-    let port = addresses.first().map_or(0, SocketAddr::port);
+fn own_address(config: &Config, port: u16) -> String {
     let scheme = if config.listen.tls || port == 443 { "https" } else { "http" };
     format!("{scheme}://localhost:{port}{}", config.listen.base_path)
 }

@@ -50,7 +50,7 @@ impl Server {
         let origin =
             Origin { headers: http::HeaderMap::new(), query: String::new(), address: Ipv4Addr::LOCALHOST.into() };
         let (broker, shutdown) = (self.broker.clone(), self.shutdown.clone());
-        tokio::spawn(session::serve(far, Default::default(), broker, origin, shutdown));
+        tokio::spawn(session::serve(far, broker, origin, shutdown));
         let ws = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
         let mut peer = Peer { ws };
         assert!(peer.text().await.starts_with(r#"0{"sid":""#));
@@ -339,6 +339,16 @@ async fn wire_092_nothing_is_left_when_everybody_is_gone() {
     assert_eq!(server.broker.counters().subscriptions.get(), 0);
     assert_eq!(server.broker.peers().len(), 0);
     assert_eq!(server.broker.waiting(), 0);
+}
+
+#[tokio::test]
+async fn a_close_frame_is_answered_with_one() {
+    let server = Server::open();
+    for goodbye in [Message::Close(None), Message::text("41"), Message::text("1")] {
+        let mut peer = server.peer().await;
+        peer.ws.send(goodbye).await.unwrap();
+        assert!(matches!(peer.next().await, Some(Message::Close(_))));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::{FutureExt, future::select_all};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -11,53 +12,59 @@ use tokio::{
 
 use super::{
     End, INFO_GIVE_UP, INFO_PAUSE, INFO_TIMEOUT, InfoRepeat, Session,
+    assembling::Head,
     calls::Finished,
     packet::{self, Answer},
+    utf8,
 };
 use crate::{
     broker::{
-        Connection, Handshake, Refusal, Subscribed, User, admission::Throttled, connection::Published, rpc::CallKind,
+        Connection, Handshake, Item, Refusal, Subscribed, User, admission::Throttled, connection::Published,
+        rpc::CallKind,
     },
     wire::{
         frame::{self, Attachments, Frame},
         json::Raw,
-        socketio::{self, Kind},
+        socketio::{Kind, Packet},
     },
 };
 
 /// Waits and calls of one connection that may run at a time.
 const MAX_RUNNING: usize = 10_000;
+/// Elements of an array argument, which is more than anybody may subscribe to by default.
+const MAX_BATCH: usize = 32_768;
 /// After the deadline of a wait the answer is held back so that the client's own clock decides first (§9).
 const LATE_ANSWER: Duration = Duration::from_millis(300);
-/// How long a publisher of bulk frames waits for a reader that is behind.
+/// How long a publisher of bulk frames waits when all its readers are behind.
 const RELIEF_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
-    pub(super) fn dispatch(
-        &mut self,
-        source: &Bytes,
-        packet: socketio::Packet<'_>,
-        attachments: Attachments,
-    ) -> Result<(), End> {
-        if packet.namespace != "/" {
-            if packet.kind == Kind::Connect {
-                let refused = json!({"message": "Invalid namespace"});
-                self.write_text(&format!("44{},{refused}", packet.namespace));
-                return Ok(());
+    /// Handles a packet that is complete.
+    pub(super) fn dispatch(&mut self, source: &Bytes, head: Head, attachments: Attachments) -> Result<(), End> {
+        let data = utf8(source)?.get(head.offset..).unwrap_or_default();
+        match head.kind {
+            Kind::Event => self.event(source, data, head, attachments),
+            Kind::Ack => {
+                self.acknowledged(head.id, head.argument.map(|a| a.of(data)), attachments);
+                Ok(())
             }
-            return Err(End::Protocol("packet for an unknown namespace"));
-        }
-        match packet.kind {
-            Kind::Connect => self.connect(packet.data),
-            Kind::Disconnect => Err(End::Peer),
-            Kind::ConnectError => Err(End::Protocol("CONNECT_ERROR from a client")),
-            Kind::Event => self.event(source, packet, attachments),
-            Kind::Ack => self.acknowledged(packet, attachments),
+            Kind::Disconnect => Err(End::Left),
+            Kind::Connect | Kind::ConnectError => Err(End::Protocol("packet that only a server sends")),
         }
     }
 
+    /// A packet for a namespace that does not exist (§2.4).
+    pub(super) fn foreign(&mut self, packet: &Packet<'_>) -> Result<(), End> {
+        if packet.kind != Kind::Connect {
+            return Err(End::Protocol("packet for an unknown namespace"));
+        }
+        let refused = json!({"message": "Invalid namespace"});
+        self.write_text(&format!("44{},{refused}", packet.namespace));
+        Ok(())
+    }
+
     /// CONNECT: names the user, counts the connection and says `info` (§§3.2–3.5).
-    fn connect(&mut self, auth: &str) -> Result<(), End> {
+    pub(super) fn connect(&mut self, auth: &str) -> Result<(), End> {
         if self.connection.is_some() {
             return Err(End::Protocol("CONNECT twice"));
         }
@@ -99,20 +106,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         Ok(())
     }
 
-    fn event(&mut self, source: &Bytes, packet: socketio::Packet<'_>, attachments: Attachments) -> Result<(), End> {
-        let offset = 1 + packet.data_start;
-        let event = packet.event().map_err(|_| End::Protocol("malformed event"))?;
-        let name = event.name.as_str().unwrap_or_default();
+    fn event(&mut self, source: &Bytes, data: &str, head: Head, attachments: Attachments) -> Result<(), End> {
+        let name = head.name.and_then(|name| name.of(data).as_str()).unwrap_or_default();
+        let argument = head.argument.map(|a| a.of(data));
         let connection = self.require_connection()?;
         if let Err(throttled) = connection.admit_event(name == "subscriptions") {
-            self.throttle(&name, packet.id, event.argument, throttled);
+            self.throttle(&name, head.id, argument, throttled);
             return Ok(());
         }
-        let id = packet.id;
+        let (id, offset) = (head.id, head.offset);
         match &*name {
-            "publish" => self.publish(source, offset, event.argument, id, attachments),
-            "subscribe" => self.each(id, event.argument, subscribe),
-            "unsubscribe" => self.each(id, event.argument, |connection, argument| {
+            "publish" => self.publish(source, offset, argument, id, attachments),
+            "subscribe" => self.each(id, argument, subscribe),
+            "unsubscribe" => self.each(id, argument, |connection, argument| {
                 if let Some(pattern) = text_field(argument, "subject") {
                     connection.unsubscribe(&pattern);
                 }
@@ -122,20 +128,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 let patterns: Value = self.require_connection()?.subscriptions().map(|p| Value::from(&**p)).collect();
                 self.acknowledge(id, patterns.into());
             }
-            "wait-for-interest" => self.wait_for_interest(id, event.argument),
-            "stats" => self.stats(event.argument),
+            "wait-for-interest" => self.wait_for_interest(id, argument),
+            "stats" => self.stats(argument),
             "cluster" => self.acknowledge(id, Answer::Json(json!([self.broker.address()]))),
-            "rpc-service" => self.each(id, event.argument, register_service),
-            "rpc-service-close" => self.each(id, event.argument, |connection, argument| {
+            "rpc-service" => self.each(id, argument, register_service),
+            "rpc-service-close" => self.each(id, argument, |connection, argument| {
                 if let Some(pattern) = text_field(argument, "subject") {
                     connection.close_service(&pattern);
                 }
                 Value::Null
             }),
-            "rpc" => self.call(CallKind::Rpc, id, event.argument, attachments),
-            "fast-rpc" => self.call(CallKind::FastRpc, id, event.argument, attachments),
-            "rpc-raw" => self.call(CallKind::RpcRaw, id, event.argument, attachments),
-            "rpc-raw-response" => self.raw_response(event.argument, attachments),
+            "rpc" => self.call(CallKind::Rpc, id, argument, attachments),
+            "fast-rpc" => self.call(CallKind::FastRpc, id, argument, attachments),
+            "rpc-raw" => self.call(CallKind::RpcRaw, id, argument, attachments),
+            "rpc-raw-response" => self.raw_response(argument, attachments),
             // Events the server does not know are ignored and never acknowledged (§2.6).
             _ => {}
         }
@@ -166,18 +172,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         };
         let Some(connection) = &mut self.connection else { return };
         let published = match publication.subject.as_str() {
-            Some(subject) => connection.publish(&subject, publication.frame, publication.headers),
+            Some(subject) => connection.publish_at(&subject, publication.frame, publication.headers, &mut self.moment),
             None => Err(Refusal::InvalidSubject),
         };
         match published {
             Ok(Published { count, congested }) => {
-                self.acknowledge(id, Answer::Count(count));
+                if let (Some(id), Some(connection)) = (id, &self.connection) {
+                    // If there is no room the outbox closes and the next round ends the session.
+                    let _ = connection.outbox().push(Item::Count { id, count });
+                }
                 if !congested.is_empty() {
-                    self.stalled = Some(Box::pin(async move {
-                        for outbox in congested {
-                            outbox.relief(RELIEF_TIMEOUT).await;
-                        }
-                    }));
+                    let reliefs = congested.into_iter().map(|outbox| Box::pin(outbox.relief(RELIEF_TIMEOUT)));
+                    self.stalled = Some(Box::pin(select_all(reliefs).map(drop)));
                 }
             }
             Err(refusal) => self.acknowledge(id, packet::refusal(&refusal).into()),
@@ -195,6 +201,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let answer = match argument {
             None => malformed("an argument is missing"),
             Some(argument) => match argument.elements() {
+                Some(elements) if elements.clone().count() > MAX_BATCH => malformed("too many elements"),
                 Some(elements) => {
                     Value::Array(elements.map(|element| handle_object(connection, element, &mut handle)).collect())
                 }

@@ -23,7 +23,7 @@ use std::{
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
-use futures_util::{Stream, StreamExt, stream::FuturesUnordered};
+use futures_util::{SinkExt, Stream, StreamExt, stream::FuturesUnordered};
 use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite},
@@ -36,11 +36,17 @@ use tokio_tungstenite::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{assembling::Assembling, calls::Finished, duplex::Duplex};
+use self::{
+    assembling::{Assembling, Head},
+    calls::Finished,
+    duplex::Duplex,
+};
 use super::{
     Broker, Connection,
+    delivery::Sink,
     outbox::{Closed, Item, Outbox},
     rpc::Fields,
+    tally::Moment,
 };
 use crate::wire::{
     engineio, socketio,
@@ -79,8 +85,10 @@ pub struct Origin {
 /// Why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// The peer closed, or the network did.
+    /// The peer closed the WebSocket, or the network did.
     Peer,
+    /// The peer said that it leaves.
+    Left,
     /// The peer broke the protocol (§2.9).
     Protocol(&'static str),
     /// A message was larger than allowed: close code 1009.
@@ -130,12 +138,14 @@ struct Session<S> {
     /// When the session ends unless it gets further before.
     expires: Option<Instant>,
     last_write: Instant,
+    /// When the event that is handled arrived.
+    moment: Moment,
     timer: Pin<Box<Sleep>>,
     armed: Instant,
 }
 
-/// Runs a session on an upgraded connection until it ends. `leftover` are bytes that were read behind the upgrade request.
-pub async fn serve<S>(io: S, leftover: Bytes, broker: Arc<Broker>, origin: Origin, shutdown: CancellationToken)
+/// Runs a session on an upgraded connection until it ends.
+pub async fn serve<S>(io: S, broker: Arc<Broker>, origin: Origin, shutdown: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
@@ -145,8 +155,8 @@ where
         .write_buffer_size(0)
         .max_message_size(Some(limits.max_payload))
         .max_frame_size(Some(limits.max_payload));
-    let duplex = Duplex::new(io);
-    let ws = WebSocketStream::from_partially_read(duplex, leftover.to_vec(), Role::Server, Some(config)).await;
+    // Not `from_partially_read`: with that the library would read message by message instead of a buffer at a time.
+    let ws = WebSocketStream::from_raw_socket(Duplex::new(io), Role::Server, Some(config)).await;
     let now = Instant::now();
     let armed = now + limits.ping_interval.min(limits.connect_timeout);
     broker.counters().connections.add(1);
@@ -166,6 +176,7 @@ where
         info: None,
         expires: Some(now + limits.connect_timeout),
         last_write: now,
+        moment: Moment::now(),
         timer: Box::pin(tokio::time::sleep_until(armed)),
         armed,
         broker: broker.clone(),
@@ -189,9 +200,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     /// Puts a text message into the write queue at once, past the outbox: for what comes before a connection exists, and pings.
     fn write_text(&mut self, text: &str) {
-        let mut frame = Vec::with_capacity(text.len() + websocket::MAX_HEAD_BYTES);
-        websocket::push_text(&mut frame, text.as_bytes());
-        self.ws.get_mut().push(&frame);
+        websocket::push_text(self.ws.get_mut().buffer(), text.as_bytes());
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
@@ -226,6 +235,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             && stalled.as_mut().poll(cx).is_ready()
         {
             self.stalled = None;
+            if self.heartbeat.awaiting_pong {
+                // While nothing was read, no pong could be seen.
+                self.heartbeat.at = Instant::now() + self.broker.limits().ping_timeout;
+            }
         }
         progress |= self.poll_read(cx)?;
         while let Poll::Ready(Some(finished)) = self.running.poll_next_unpin(cx) {
@@ -238,6 +251,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let mut progress = false;
+        self.moment = Moment::now();
         for _ in 0..READ_BATCH {
             if self.stalled.is_some() || self.ws.get_mut().queued() > MAX_UNREAD_BYTES {
                 break;
@@ -249,6 +263,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 Poll::Pending => break,
             }
             progress = true;
+        }
+        if let Some(connection) = &mut self.connection
+            && progress
+        {
+            connection.settle();
         }
         Ok(progress)
     }
@@ -288,9 +307,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     fn write_item(&mut self, item: Item) {
         let before = self.ws.get_mut().queued();
         match item {
-            Item::Deliver(delivery) => self.ws.get_mut().push_packet(delivery.encoded()),
-            Item::Packet(packet) => self.ws.get_mut().push_packet(&packet),
-            Item::Permission(refused) => self.ws.get_mut().push_packet(&packet::permission(&refused)),
+            Item::Deliver(delivery) => delivery.write(self.ws.get_mut()),
+            Item::Count { id, count } => packet::write_count(self.ws.get_mut(), id, count),
+            Item::Packet(packet) => packet.write(self.ws.get_mut()),
+            Item::Permission(refused) => packet::permission(&refused).write(self.ws.get_mut()),
             Item::Call(call) => self.forward_call(*call),
             Item::Disconnect => self.write_text("41"),
         }
@@ -318,10 +338,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             return Err(End::SlowReader);
         }
         if self.heartbeat.at <= now {
-            if self.heartbeat.awaiting_pong {
+            if self.heartbeat.awaiting_pong && self.stalled.is_none() {
                 return Err(End::Heartbeat);
             }
-            self.write_text("2");
+            if !self.heartbeat.awaiting_pong {
+                self.write_text("2");
+            }
             self.heartbeat = Heartbeat { at: now + self.broker.limits().ping_timeout, awaiting_pong: true };
         }
         if self.info.as_ref().is_some_and(|info| info.at <= now) {
@@ -356,8 +378,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     }
 
     fn receive_text(&mut self, source: Bytes) -> Result<(), End> {
-        // The WebSocket library has checked this already; checking again is cheaper than unsafe code is worth.
-        let text = std::str::from_utf8(&source).map_err(|_| End::Protocol("text is not UTF-8"))?;
+        let text = utf8(&source)?;
         let packet = engineio::Packet::decode(text).map_err(|_| End::Protocol("unknown engine.io packet"))?;
         match packet {
             engineio::Packet::Message(message) => {
@@ -365,21 +386,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                     return Err(End::Protocol("text packet between attachments"));
                 }
                 let packet = socketio::Packet::decode(message).map_err(|_| End::Protocol("malformed packet"))?;
+                if packet.namespace != "/" {
+                    return self.foreign(&packet);
+                }
+                let head = Head::read(&packet)?;
+                if head.kind == socketio::Kind::Connect {
+                    return self.connect(packet.data);
+                }
+                self.require_connection()?;
                 if packet.attachments > 0 {
-                    self.require_connection()?;
-                    // Malformed text ends the connection now, not when the last attachment is there.
-                    packet.check().map_err(|_| End::Protocol("malformed packet"))?;
-                    self.assembling = Some(Assembling::new(source.clone(), packet.attachments));
+                    self.assembling = Some(Assembling::new(head, source.clone(), packet.attachments));
                     return Ok(());
                 }
-                self.dispatch(&source, packet, Default::default())
+                self.dispatch(&source, head, Default::default())
             }
             engineio::Packet::Pong => {
                 self.heartbeat =
                     Heartbeat { at: Instant::now() + self.broker.limits().ping_interval, awaiting_pong: false };
                 Ok(())
             }
-            engineio::Packet::Close => Err(End::Peer),
+            engineio::Packet::Close => Err(End::Left),
             engineio::Packet::Ping => Err(End::Protocol("ping from a client")),
             engineio::Packet::Open(_) => Err(End::Protocol("open packet from a client")),
             engineio::Packet::Upgrade | engineio::Packet::Noop => Ok(()),
@@ -395,14 +421,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         if assembling.bytes() > 2 * self.broker.limits().max_payload {
             return Err(End::TooLarge);
         }
-        if !complete {
-            return Ok(());
+        match self.assembling.take_if(|_| complete) {
+            Some(Assembling { head, source, attachments, .. }) => self.dispatch(&source, head, attachments),
+            None => Ok(()),
         }
-        let Some(Assembling { source, attachments, .. }) = self.assembling.take() else { return Ok(()) };
-        let text = std::str::from_utf8(&source).map_err(|_| End::Protocol("text is not UTF-8"))?;
-        let message = text.get(1..).unwrap_or_default();
-        let packet = socketio::Packet::decode(message).map_err(|_| End::Protocol("malformed packet"))?;
-        self.dispatch(&source, packet, attachments)
     }
 
     fn require_connection(&mut self) -> Result<&mut Connection, End> {
@@ -436,12 +458,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let mut close = Vec::new();
         match end {
             End::TooLarge => websocket::push_close(&mut close, 1009),
-            // The library has answered the peer's close frame already.
-            End::Peer => {}
+            // The library has an answer to the peer's close frame ready, which this moves into the write queue.
+            End::Peer => drop(self.ws.flush().await),
             _ => websocket::push_head(&mut close, Opcode::Close, 0),
         }
         let duplex = self.ws.get_mut();
-        duplex.push(&close);
+        duplex.buffer().extend_from_slice(&close);
         let goodbye = async {
             std::future::poll_fn(|cx| duplex.poll_drain(cx, &mut false)).await?;
             std::future::poll_fn(|cx| duplex.poll_close(cx)).await?;
@@ -483,6 +505,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             let _ = connection.outbox().push(Item::Packet(packet));
         }
     }
+}
+
+/// The WebSocket library has checked this already; checking again is cheaper than unsafe code is worth.
+fn utf8(source: &Bytes) -> Result<&str, End> {
+    std::str::from_utf8(source).map_err(|_| End::Protocol("text is not UTF-8"))
 }
 
 fn end_of(error: &tungstenite::Error) -> End {
