@@ -1,0 +1,11 @@
+//! Terminals
+mod control;
+mod environment;
+mod error;
+mod escape;
+mod leader;
+mod output;
+mod pace;
+mod peer;
+mod request;
+mod utf8;
