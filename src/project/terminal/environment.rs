@@ -24,6 +24,8 @@ pub(super) type Environment = HashMap<OsString, OsString>;
 pub(super) struct Places {
     /// The project's files.
     pub home: PathBuf,
+    /// The same without symbolic links.
+    pub real_home: PathBuf,
     /// Holds `open`; comes first in `PATH`.
     pub bin: PathBuf,
 }
@@ -150,9 +152,8 @@ fn init_names(file: &str) -> Vec<PathBuf> {
 }
 
 /// A directory as clients want it: relative to home if inside, "" for home itself, else absolute.
-pub(super) fn shown(directory: &Path, home: &Path) -> Option<String> {
-    let real_home = std::fs::canonicalize(home).unwrap_or_else(|_| home.to_owned());
-    let inside = directory.strip_prefix(&real_home).or_else(|_| directory.strip_prefix(home));
+pub(super) fn shown(directory: &Path, places: &Places) -> Option<String> {
+    let inside = directory.strip_prefix(&places.real_home).or_else(|_| directory.strip_prefix(&places.home));
     let shown = inside.unwrap_or(directory).to_str()?;
     // The system's way to say that the directory is gone.
     if shown.ends_with(" (deleted)") && !directory.is_dir() {
@@ -168,7 +169,7 @@ mod tests {
     use super::*;
 
     fn places() -> Places {
-        Places { home: "/home/ada".into(), bin: "/data/bin".into() }
+        Places { home: "/home/ada".into(), real_home: "/home/ada".into(), bin: "/data/bin".into() }
     }
 
     fn options(env: Option<&[(&str, &str)]>, env0: &[(&str, &str)]) -> SpawnOptions {
@@ -262,11 +263,16 @@ mod tests {
 
     #[test]
     fn directories_are_shown_relative_to_home() {
-        let home = tempfile::tempdir().unwrap();
-        let real = std::fs::canonicalize(home.path()).unwrap();
-        assert_eq!(shown(&real, home.path()).as_deref(), Some(""));
-        assert_eq!(shown(&real.join("a/b"), home.path()).as_deref(), Some("a/b"));
-        assert_eq!(shown(Path::new("/usr"), home.path()).as_deref(), Some("/usr"));
-        assert_eq!(shown(&real.join("gone (deleted)"), home.path()), None);
+        let places = Places { home: "/link".into(), real_home: "/home/ada".into(), bin: "/data/bin".into() };
+        for (directory, expected) in [
+            ("/home/ada", Some("")),
+            ("/home/ada/a/b", Some("a/b")),
+            ("/link/c", Some("c")),
+            ("/home/adam", Some("/home/adam")),
+            ("/usr", Some("/usr")),
+            ("/home/ada/gone (deleted)", None),
+        ] {
+            assert_eq!(shown(Path::new(directory), &places).as_deref(), expected, "{directory}");
+        }
     }
 }

@@ -199,8 +199,8 @@ impl WireSize {
 /// One session in the answer to `list`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Listed {
-    /// The session; nothing for a private one.
-    pub id: Option<String>,
+    /// The session.
+    pub id: String,
     /// Process id of its program.
     pub pid: i32,
     /// The program.
