@@ -22,8 +22,10 @@
 #![warn(clippy::unwrap_used, clippy::expect_used)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod app;
 pub mod broker;
 pub mod bus;
+pub mod cli;
 pub mod config;
 pub mod host;
 pub mod http;

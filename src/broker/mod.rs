@@ -243,6 +243,11 @@ impl Broker {
         )
     }
 
+    /// How many waits for interest are under way.
+    pub fn waiting(&self) -> usize {
+        self.waits.len()
+    }
+
     /// Counted connections: `{total, perUser}` (§16).
     pub fn usage(&self) -> Value {
         let (total, users) = self.connections.usage();

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 use parking_lot::RwLock;
+use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::{outbox::Outbox, sublist::Member};
 use crate::wire::{
     frame::Attachments,
-    json::{self, Raw},
+    json::{self, Raw, Scanner},
+    socketio::{MAX_ATTACHMENTS, placeholders_are_sound},
     subject,
 };
 
@@ -55,20 +57,30 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// Copies fields of an object for which `keep` is true.
-    pub fn copy(object: Raw<'_>, attachments: Attachments, keep: impl Fn(&str) -> bool) -> Fields {
-        let mut text = Vec::with_capacity(object.text().len());
-        for (name, value) in object.fields() {
-            if name.as_str().is_some_and(|name| keep(&name)) {
-                if !text.is_empty() {
-                    text.push(b',');
-                }
-                text.extend_from_slice(name.text().as_bytes());
-                text.push(b':');
-                text.extend_from_slice(value.text().as_bytes());
+    /// Copies fields of an object for which `keep` is true, with the binary values in them. `None` if a placeholder names an
+    /// attachment that is not there: receivers' decoders close their connection over that.
+    pub fn copy(object: Raw<'_>, attachments: Attachments, keep: impl Fn(&str) -> bool) -> Option<Fields> {
+        let mut text = String::with_capacity(object.text().len());
+        for (name, value) in object.fields().filter(|(name, _)| name.as_str().is_some_and(|name| keep(&name))) {
+            if !text.is_empty() {
+                text.push(',');
             }
+            text.push_str(name.text());
+            text.push(':');
+            text.push_str(value.text());
         }
-        Fields { text, attachments }
+        let whole = format!("{{{text}}}");
+        let scanned = Scanner::new(&whole).value().ok()?;
+        if placeholders_are_sound(scanned, attachments.len()) {
+            return Some(Fields { text: text.into_bytes(), attachments });
+        }
+        // Fields that were left out may have had attachments of their own: number the rest anew.
+        let mut tree: Value = serde_json::from_str(&whole).ok()?;
+        let mut kept = Attachments::new();
+        renumber(&mut tree, &attachments, &mut kept)?;
+        let text = tree.to_string();
+        let text = text.get(1..text.len() - 1)?.as_bytes().to_vec();
+        Some(Fields { text, attachments: kept })
     }
 
     /// `error` and `code`.
@@ -77,6 +89,21 @@ impl Fields {
         json::push_string(&mut text, message);
         text.extend_from_slice(format!(r#","code":{code}"#).as_bytes());
         Fields { text, attachments: Attachments::new() }
+    }
+}
+
+/// Gives the placeholders in a value the numbers 0, 1, … in order and collects what they stand for.
+fn renumber(value: &mut Value, attachments: &Attachments, kept: &mut Attachments) -> Option<()> {
+    match value {
+        Value::Array(items) => items.iter_mut().try_for_each(|v| renumber(v, attachments, kept)),
+        Value::Object(map) if map.get("_placeholder") == Some(&Value::Bool(true)) => {
+            let number = map.get("num").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok())?;
+            map.insert("num".into(), kept.len().into());
+            kept.push(attachments.get(number)?.clone());
+            (kept.len() <= MAX_ATTACHMENTS).then_some(())
+        }
+        Value::Object(map) => map.values_mut().try_for_each(|v| renumber(v, attachments, kept)),
+        _ => Some(()),
     }
 }
 

@@ -1,12 +1,27 @@
 //! Every setting in one typed struct: default < file < environment < flag.
+//!
+//! [`settings::SETTINGS`] describes each setting once; loading, flags, `outpost check --print` and the manual are made from
+//! it. [`Config::load`] reads and checks and writes nothing; [`secrets::resolve`] then makes the secrets that are missing.
 
+pub mod address;
+pub mod error;
+pub mod file;
 pub mod limits;
+pub mod load;
+pub mod reload;
 pub mod secret;
+pub mod secrets;
+pub mod settings;
+pub mod sources;
+pub mod value;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
+pub use error::Error;
 pub use limits::Limits;
+pub use load::Loaded;
 pub use secret::Secret;
+pub use sources::{Source, Sources, Strings};
 
 /// The default account id, also compiled into the reference's frontend (hub.md §1.1).
 pub const DEFAULT_ACCOUNT_ID: &str = "00000000-1000-4000-8000-000000000001";
@@ -106,9 +121,10 @@ pub struct Config {
     pub policy: PolicyKind,
     /// Parts that run; always contains [`Service::Bus`].
     pub services: Vec<Service>,
-    /// The access token as given (`AUTH_TOKEN`), before the rule of hub.md §3.1.
+    /// The access token: as given (`AUTH_TOKEN`) after [`Config::load`], the effective one of hub.md §3.1 after
+    /// [`secrets::resolve`].
     pub auth_token: Option<Secret>,
-    /// Password of the system account as given; see hub.md §3.3.
+    /// Password of the system account (hub.md §3.3); under the lite policy always there after [`secrets::resolve`].
     pub system_password: Option<Secret>,
     /// Secret with which the project signs in.
     pub project_secret: Option<Secret>,
@@ -122,6 +138,40 @@ pub struct Config {
     pub log_filter: String,
     /// How log lines are written.
     pub log_format: LogFormat,
+}
+
+impl Default for Config {
+    /// The defaults, with directories relative to the current one.
+    fn default() -> Self {
+        Config {
+            listen: ListenConfig { host: "localhost".into(), port: None, tls: false, base_path: String::new() },
+            identity: Identity {
+                account_id: DEFAULT_ACCOUNT_ID.into(),
+                project_id: DEFAULT_PROJECT_ID.into(),
+                compute_server_id: 0,
+                username: "user".into(),
+                server_id: "0".into(),
+                cluster_name: None,
+            },
+            paths: Paths {
+                home: ".".into(),
+                data: "data".into(),
+                secrets: "data/secrets".into(),
+                tls: "data/tls".into(),
+                static_dir: None,
+            },
+            policy: PolicyKind::Lite,
+            services: value::Services::all(),
+            auth_token: None,
+            system_password: None,
+            project_secret: None,
+            metrics_token: None,
+            allow_unauthenticated: false,
+            limits: Limits::default(),
+            log_filter: "info".into(),
+            log_format: LogFormat::Auto,
+        }
+    }
 }
 
 impl Config {

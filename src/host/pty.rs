@@ -14,7 +14,6 @@ mod processes;
 mod tests;
 
 use std::{
-    collections::HashMap,
     ffi::{OsStr, OsString},
     fmt,
     fs::File,
@@ -40,6 +39,8 @@ use nix::{
 use tokio::io::unix::AsyncFd;
 
 pub use processes::Session;
+
+use super::environment::Environment;
 
 /// Where programs are looked for when the environment has no `PATH`.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -96,7 +97,7 @@ pub struct Launch {
     /// The directory it starts in.
     pub directory: PathBuf,
     /// Its whole environment.
-    pub environment: HashMap<OsString, OsString>,
+    pub environment: Environment,
     /// First size of the terminal.
     pub size: Size,
 }

@@ -1,1 +1,50 @@
-//! HTTP: one request pipeline, sign-in, TLS, the page.
+//! HTTP: one port for the page, the bus and everything else.
+//!
+//! A request goes one way: limits → trace → host and origin → sign-in → route → security headers (`pipeline`). Each connection
+//! has a task that watches its times (`connection`). [`Server::build`] puts the parts together, [`Server::run`] serves until
+//! it is told to stop.
+//!
+//! The bus takes its connections over through [`BusEndpoint`]: it signs them in by itself, with
+//! [`sign_in::LiteAuthenticator`].
+
+mod activity;
+mod body;
+mod compress;
+mod connection;
+mod customize;
+pub mod health;
+pub mod metrics;
+mod origin;
+pub mod page;
+mod peer;
+mod percent;
+mod pipeline;
+mod redirect;
+mod reply;
+mod routes;
+mod server;
+pub mod sign_in;
+pub mod tls;
+mod upgrade;
+
+pub use body::BodyError;
+pub use health::{Latch, Readiness};
+pub use metrics::{Metrics, MetricsSource, Sample};
+pub use peer::Peer;
+pub use server::{Error, Parts, Server, Settings};
+pub use sign_in::{LiteAuthenticator, LiteUsers, SignIn};
+pub use tls::Tls;
+pub use upgrade::BrokerEndpoint;
+
+/// The body of an answer.
+pub type Body = axum::body::Body;
+
+/// The broker's end of `<base>/conat/`.
+///
+/// A request that gets here passed the limits and the host and origin check, but not the sign-in: the endpoint authenticates
+/// by itself, from the headers and what the client says later.
+pub trait BusEndpoint: Send + Sync {
+    /// Answers a request to `<base>/conat/…`: with `101 Switching Protocols`, taking the connection over through
+    /// `hyper::upgrade::on`, or with an error. Runs on the runtime and must not block.
+    fn upgrade(&self, request: http::Request<hyper::body::Incoming>, peer: Peer) -> http::Response<Body>;
+}

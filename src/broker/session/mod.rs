@@ -1,1 +1,497 @@
-//! x
+//! One connection over a WebSocket, from the first byte after the upgrade to the last (conat-wire.md §§2–3).
+//!
+//! One task owns a session. It reads an event, handles it completely and reads the next one, so the order of a connection's
+//! events is kept by construction. The same task writes: deliveries come out of the outbox, already encoded, into one queue.
+//! What can last long (waiting for interest, calls) runs beside and is answered when it is ready.
+
+mod assembling;
+mod calls;
+mod duplex;
+mod events;
+mod packet;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    future::Future,
+    io,
+    net::IpAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use foldhash::fast::RandomState;
+use futures_util::{Stream, StreamExt, stream::FuturesUnordered};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    sync::oneshot,
+    time::{Instant, Sleep},
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{self, Message, protocol::Role, protocol::WebSocketConfig},
+};
+use tokio_util::sync::CancellationToken;
+
+use self::{assembling::Assembling, calls::Finished, duplex::Duplex};
+use super::{
+    Broker, Connection,
+    outbox::{Closed, Item, Outbox},
+    rpc::Fields,
+};
+use crate::wire::{
+    engineio, socketio,
+    websocket::{self, Opcode},
+};
+
+/// Bytes the WebSocket library reads at a time; decides what an idle connection costs.
+const READ_BUFFER_BYTES: usize = 8 << 10;
+/// Encoded bytes that a session keeps ready for the socket; what is beyond stays in the outbox, where it is counted.
+const READY_BYTES: usize = 256 << 10;
+/// Above so many bytes of answers that nobody reads, a session stops reading.
+const MAX_UNREAD_BYTES: usize = 4 << 20;
+/// Messages handled before others get their turn.
+const READ_BATCH: usize = 64;
+/// How long the first `info` may stay unacknowledged (§3.5).
+const INFO_TIMEOUT: Duration = Duration::from_millis(7500);
+/// The first pause before `info` is sent again; grows by 1.3 up to [`INFO_MAX_PAUSE`].
+const INFO_PAUSE: Duration = Duration::from_millis(6500);
+const INFO_MAX_PAUSE: Duration = Duration::from_secs(30);
+/// After this time `info` is not sent again.
+const INFO_GIVE_UP: Duration = Duration::from_secs(120);
+/// How long a closing session waits for the peer to take the last bytes.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// What is known of a connection before it says anything.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// Headers of the request that was upgraded.
+    pub headers: http::HeaderMap,
+    /// Its query, without `?`.
+    pub query: String,
+    /// Where it came from.
+    pub address: IpAddr,
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The peer closed, or the network did.
+    Peer,
+    /// The peer broke the protocol (§2.9).
+    Protocol(&'static str),
+    /// A message was larger than allowed: close code 1009.
+    TooLarge,
+    /// No pong in time.
+    Heartbeat,
+    /// No CONNECT in time, or a failed sign-in that stayed.
+    Expired,
+    /// It read too slowly.
+    SlowReader,
+    /// The server stops.
+    Shutdown,
+}
+
+/// What the server waits for an acknowledgement of.
+enum Pending {
+    Info,
+    Call(oneshot::Sender<Fields>),
+}
+
+struct InfoRepeat {
+    at: Instant,
+    pause: Duration,
+    give_up: Instant,
+}
+
+struct Heartbeat {
+    at: Instant,
+    awaiting_pong: bool,
+}
+
+struct Session<S> {
+    ws: WebSocketStream<Duplex<S>>,
+    broker: Arc<Broker>,
+    origin: Origin,
+    connection: Option<Connection>,
+    assembling: Option<Assembling>,
+    items: VecDeque<Item>,
+    running: FuturesUnordered<Pin<Box<dyn Future<Output = Finished> + Send>>>,
+    /// While this runs nothing is read: a reader of this connection's bulk frames is behind.
+    stalled: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    pending: HashMap<u64, Pending, RandomState>,
+    pending_raw: HashMap<String, oneshot::Sender<Fields>, RandomState>,
+    next_ack_id: u64,
+    heartbeat: Heartbeat,
+    info: Option<InfoRepeat>,
+    /// When the session ends unless it gets further before.
+    expires: Option<Instant>,
+    last_write: Instant,
+    timer: Pin<Box<Sleep>>,
+    armed: Instant,
+}
+
+/// Runs a session on an upgraded connection until it ends. `leftover` are bytes that were read behind the upgrade request.
+pub async fn serve<S>(io: S, leftover: Bytes, broker: Arc<Broker>, origin: Origin, shutdown: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let limits = broker.limits();
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(0)
+        .max_message_size(Some(limits.max_payload))
+        .max_frame_size(Some(limits.max_payload));
+    let duplex = Duplex::new(io);
+    let ws = WebSocketStream::from_partially_read(duplex, leftover.to_vec(), Role::Server, Some(config)).await;
+    let now = Instant::now();
+    let armed = now + limits.ping_interval.min(limits.connect_timeout);
+    broker.counters().connections.add(1);
+    broker.counters().connections_opened.add(1);
+    let mut session = Session {
+        ws,
+        origin,
+        connection: None,
+        assembling: None,
+        items: VecDeque::new(),
+        running: FuturesUnordered::new(),
+        stalled: None,
+        pending: HashMap::default(),
+        pending_raw: HashMap::default(),
+        next_ack_id: 0,
+        heartbeat: Heartbeat { at: now + limits.ping_interval, awaiting_pong: false },
+        info: None,
+        expires: Some(now + limits.connect_timeout),
+        last_write: now,
+        timer: Box::pin(tokio::time::sleep_until(armed)),
+        armed,
+        broker: broker.clone(),
+    };
+    session.open();
+    let end = tokio::select! {
+        end = std::future::poll_fn(|cx| session.poll(cx)) => end,
+        () = shutdown.cancelled() => End::Shutdown,
+    };
+    session.finish(end).await;
+    broker.counters().connections.sub(1);
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
+    fn open(&mut self) {
+        let limits = self.broker.limits();
+        let (interval, timeout) = (limits.ping_interval.as_millis() as u64, limits.ping_timeout.as_millis() as u64);
+        let text = engineio::open_packet(&super::random_sid(), interval, timeout, limits.max_payload);
+        self.write_text(&text);
+    }
+
+    /// Puts a text message into the write queue at once, past the outbox: for what comes before a connection exists, and pings.
+    fn write_text(&mut self, text: &str) {
+        let mut frame = Vec::with_capacity(text.len() + websocket::MAX_HEAD_BYTES);
+        websocket::push_text(&mut frame, text.as_bytes());
+        self.ws.get_mut().push(&frame);
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        const ROUNDS: usize = 8;
+        for _ in 0..ROUNDS {
+            match self.poll_once(cx) {
+                Ok(true) => {}
+                Ok(false) => return Poll::Pending,
+                Err(end) => return Poll::Ready(end),
+            }
+        }
+        // Others on this thread get their turn.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// One round over everything; tells whether anything happened.
+    fn poll_once(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        let mut progress = self.poll_items(cx)?;
+        if self.ws.get_mut().queued() > 0 {
+            let mut wrote = false;
+            let drained = self.ws.get_mut().poll_drain(cx, &mut wrote);
+            if wrote {
+                self.last_write = Instant::now();
+                progress = true;
+            }
+            if let Poll::Ready(Err(_)) = drained {
+                return Err(End::Peer);
+            }
+        }
+        if let Some(stalled) = &mut self.stalled
+            && stalled.as_mut().poll(cx).is_ready()
+        {
+            self.stalled = None;
+        }
+        progress |= self.poll_read(cx)?;
+        while let Poll::Ready(Some(finished)) = self.running.poll_next_unpin(cx) {
+            self.answer_finished(finished);
+            progress = true;
+        }
+        progress |= self.poll_timers(cx)?;
+        Ok(progress)
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        let mut progress = false;
+        for _ in 0..READ_BATCH {
+            if self.stalled.is_some() || self.ws.get_mut().queued() > MAX_UNREAD_BYTES {
+                break;
+            }
+            match Pin::new(&mut self.ws).poll_next(cx) {
+                Poll::Ready(Some(Ok(message))) => self.receive(message)?,
+                Poll::Ready(Some(Err(error))) => return Err(end_of(&error)),
+                Poll::Ready(None) => return Err(End::Peer),
+                Poll::Pending => break,
+            }
+            progress = true;
+        }
+        Ok(progress)
+    }
+
+    /// Moves what waits in the outbox into the write queue, as far as there is room.
+    fn poll_items(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        let mut progress = false;
+        while self.ws.get_mut().queued() < READY_BYTES {
+            if self.items.is_empty() {
+                let Some(connection) = &self.connection else { break };
+                match connection.outbox().poll_take(cx, READY_BYTES, &mut self.items) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(Closed::SlowReader)) => return Err(End::SlowReader),
+                    Poll::Ready(Err(Closed::Ended)) => return Err(End::Peer),
+                    Poll::Pending => break,
+                }
+            }
+            if self.ws.get_mut().queued() == 0 {
+                // Nothing waited until now, so the time without progress begins now.
+                self.last_write = Instant::now();
+            }
+            let (mut messages, mut bytes) = (0, 0);
+            while self.ws.get_mut().queued() < READY_BYTES {
+                let Some(item) = self.items.pop_front() else { break };
+                messages += 1;
+                bytes += Outbox::size_of(&item);
+                self.write_item(item);
+            }
+            if let Some(connection) = &self.connection {
+                connection.outbox().written(messages, bytes);
+            }
+            progress = true;
+        }
+        Ok(progress)
+    }
+
+    fn write_item(&mut self, item: Item) {
+        let before = self.ws.get_mut().queued();
+        match item {
+            Item::Deliver(delivery) => self.ws.get_mut().push_packet(delivery.encoded()),
+            Item::Packet(packet) => self.ws.get_mut().push_packet(&packet),
+            Item::Permission(refused) => self.ws.get_mut().push_packet(&packet::permission(&refused)),
+            Item::Call(call) => self.forward_call(*call),
+            Item::Disconnect => self.write_text("41"),
+        }
+        let written = self.ws.get_mut().queued() - before;
+        if let Some(connection) = &self.connection {
+            connection.peer().egress_messages.add(1);
+            connection.peer().egress_bytes.add(written as u64);
+        }
+    }
+
+    fn poll_timers(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        let next = self.next_deadline();
+        if next < self.armed {
+            self.armed = next;
+            self.timer.as_mut().reset(next);
+        }
+        if self.timer.as_mut().poll(cx).is_pending() {
+            return Ok(false);
+        }
+        let now = Instant::now();
+        if self.expires.is_some_and(|at| at <= now) {
+            return Err(End::Expired);
+        }
+        if self.ws.get_mut().queued() > 0 && self.last_write + self.broker.limits().write_timeout <= now {
+            return Err(End::SlowReader);
+        }
+        if self.heartbeat.at <= now {
+            if self.heartbeat.awaiting_pong {
+                return Err(End::Heartbeat);
+            }
+            self.write_text("2");
+            self.heartbeat = Heartbeat { at: now + self.broker.limits().ping_timeout, awaiting_pong: true };
+        }
+        if self.info.as_ref().is_some_and(|info| info.at <= now) {
+            self.repeat_info(now);
+        }
+        self.armed = self.next_deadline();
+        self.timer.as_mut().reset(self.armed);
+        Ok(true)
+    }
+
+    fn next_deadline(&mut self) -> Instant {
+        let mut next = self.heartbeat.at;
+        if let Some(at) = self.expires {
+            next = next.min(at);
+        }
+        if let Some(info) = &self.info {
+            next = next.min(info.at);
+        }
+        if self.ws.get_mut().queued() > 0 {
+            next = next.min(self.last_write + self.broker.limits().write_timeout);
+        }
+        next
+    }
+
+    fn receive(&mut self, message: Message) -> Result<(), End> {
+        match message {
+            Message::Text(text) => self.receive_text(text.into()),
+            Message::Binary(bytes) => self.receive_binary(bytes),
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(()),
+            Message::Close(_) => Err(End::Peer),
+        }
+    }
+
+    fn receive_text(&mut self, source: Bytes) -> Result<(), End> {
+        // The WebSocket library has checked this already; checking again is cheaper than unsafe code is worth.
+        let text = std::str::from_utf8(&source).map_err(|_| End::Protocol("text is not UTF-8"))?;
+        let packet = engineio::Packet::decode(text).map_err(|_| End::Protocol("unknown engine.io packet"))?;
+        match packet {
+            engineio::Packet::Message(message) => {
+                if self.assembling.is_some() {
+                    return Err(End::Protocol("text packet between attachments"));
+                }
+                let packet = socketio::Packet::decode(message).map_err(|_| End::Protocol("malformed packet"))?;
+                if packet.attachments > 0 {
+                    self.require_connection()?;
+                    // Malformed text ends the connection now, not when the last attachment is there.
+                    packet.check().map_err(|_| End::Protocol("malformed packet"))?;
+                    self.assembling = Some(Assembling::new(source.clone(), packet.attachments));
+                    return Ok(());
+                }
+                self.dispatch(&source, packet, Default::default())
+            }
+            engineio::Packet::Pong => {
+                self.heartbeat =
+                    Heartbeat { at: Instant::now() + self.broker.limits().ping_interval, awaiting_pong: false };
+                Ok(())
+            }
+            engineio::Packet::Close => Err(End::Peer),
+            engineio::Packet::Ping => Err(End::Protocol("ping from a client")),
+            engineio::Packet::Open(_) => Err(End::Protocol("open packet from a client")),
+            engineio::Packet::Upgrade | engineio::Packet::Noop => Ok(()),
+        }
+    }
+
+    fn receive_binary(&mut self, bytes: Bytes) -> Result<(), End> {
+        let Some(assembling) = &mut self.assembling else {
+            return Err(End::Protocol("binary message without a packet"));
+        };
+        let complete = assembling.add(bytes);
+        // Each message is within the limit; ten of them need not be.
+        if assembling.bytes() > 2 * self.broker.limits().max_payload {
+            return Err(End::TooLarge);
+        }
+        if !complete {
+            return Ok(());
+        }
+        let Some(Assembling { source, attachments, .. }) = self.assembling.take() else { return Ok(()) };
+        let text = std::str::from_utf8(&source).map_err(|_| End::Protocol("text is not UTF-8"))?;
+        let message = text.get(1..).unwrap_or_default();
+        let packet = socketio::Packet::decode(message).map_err(|_| End::Protocol("malformed packet"))?;
+        self.dispatch(&source, packet, attachments)
+    }
+
+    fn require_connection(&mut self) -> Result<&mut Connection, End> {
+        self.connection.as_mut().ok_or(End::Protocol("event before CONNECT"))
+    }
+
+    /// Ends everything this connection had, then lets the peer know.
+    async fn finish(mut self, end: End) {
+        let counters = self.broker.counters().clone();
+        let connection = self.connection.take();
+        if let Some(connection) = &connection {
+            tracing::debug!(conn = connection.peer().id, reason = ?end, "connection ended");
+        }
+        let slow = connection.as_ref().map(|c| (c.peer().id, c.outbox().depth()));
+        // Nobody counts this connection from here on (§3.7).
+        drop(connection);
+        self.running.clear();
+        match end {
+            End::SlowReader => {
+                counters.slow_readers.add(1);
+                let (conn, (messages, bytes)) = slow.unwrap_or_default();
+                tracing::warn!(conn, messages, bytes, "slow reader disconnected");
+                return;
+            }
+            End::Protocol(reason) => {
+                counters.protocol_errors.add(1);
+                tracing::debug!(reason, "protocol violation");
+            }
+            _ => {}
+        }
+        let mut close = Vec::new();
+        match end {
+            End::TooLarge => websocket::push_close(&mut close, 1009),
+            // The library has answered the peer's close frame already.
+            End::Peer => {}
+            _ => websocket::push_head(&mut close, Opcode::Close, 0),
+        }
+        let duplex = self.ws.get_mut();
+        duplex.push(&close);
+        let goodbye = async {
+            std::future::poll_fn(|cx| duplex.poll_drain(cx, &mut false)).await?;
+            std::future::poll_fn(|cx| duplex.poll_close(cx)).await?;
+            // Closing with unread bytes would reset the connection and lose the close frame on its way.
+            let mut scrap = [0u8; 4096];
+            while duplex.read(&mut scrap).await? > 0 {}
+            io::Result::Ok(())
+        };
+        let _ = tokio::time::timeout(LINGER, goodbye).await;
+    }
+
+    fn next_id(&mut self) -> u64 {
+        let id = self.next_ack_id;
+        self.next_ack_id += 1;
+        id
+    }
+
+    fn send_info(&mut self) {
+        let Some(connection) = &self.connection else { return };
+        let info: Value = self.broker.info(connection.user());
+        let id = self.next_id();
+        self.pending.insert(id, Pending::Info);
+        self.enqueue(packet::event("info", Some(id), &info));
+    }
+
+    fn repeat_info(&mut self, now: Instant) {
+        let Some(info) = &mut self.info else { return };
+        info.pause = info.pause.mul_f64(1.3).min(INFO_MAX_PAUSE);
+        info.at = now + INFO_TIMEOUT + info.pause;
+        if info.at > info.give_up {
+            self.info = None;
+        }
+        self.send_info();
+    }
+
+    /// Puts a packet behind what waits already. If there is no room the outbox closes and the next round ends the session.
+    fn enqueue(&mut self, packet: super::delivery::Encoded) {
+        if let Some(connection) = &self.connection {
+            let _ = connection.outbox().push(Item::Packet(packet));
+        }
+    }
+}
+
+fn end_of(error: &tungstenite::Error) -> End {
+    match error {
+        tungstenite::Error::Capacity(_) => End::TooLarge,
+        tungstenite::Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake)
+        | tungstenite::Error::ConnectionClosed
+        | tungstenite::Error::AlreadyClosed
+        | tungstenite::Error::Io(_) => End::Peer,
+        _ => End::Protocol("malformed WebSocket frame"),
+    }
+}

@@ -11,7 +11,7 @@ fn shell(script: &str) -> Launch {
         name: "sh".into(),
         args: vec!["-c".into(), script.into()],
         directory: PathBuf::from("/"),
-        environment: HashMap::from([("PATH".into(), path), ("ONLY".into(), "this".into())]),
+        environment: Environment::from([("PATH".into(), path), ("ONLY".into(), "this".into())]),
         size: Size::default(),
     }
 }

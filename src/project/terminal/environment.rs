@@ -9,15 +9,15 @@ use std::{
 use rmpv::Value;
 
 use super::{error::Error, request::SpawnOptions};
-use crate::host::pty::{self, find_program};
+use crate::host::{
+    environment::Environment,
+    pty::{self, find_program},
+};
 
 /// What the page's emulator is compatible with.
 const TERM: &str = "xterm-256color";
 /// The shell people expect.
 const DEFAULT_SHELL: &str = "bash";
-
-/// An environment of a program.
-pub(super) type Environment = HashMap<OsString, OsString>;
 
 /// Directories every session needs.
 #[derive(Clone, Debug)]

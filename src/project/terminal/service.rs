@@ -1,8 +1,6 @@
 //! Starting and ending the terminal service.
 
 use std::{
-    collections::HashMap,
-    ffi::OsString,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -21,8 +19,8 @@ pub struct TerminalOptions {
     pub home: PathBuf,
     /// A directory of this server alone, for control directories and the `open` command.
     pub control_root: PathBuf,
-    /// What programs inherit: without secrets, see project.md §18.
-    pub environment: HashMap<OsString, OsString>,
+    /// What programs inherit: [`for_children`](crate::host::environment::for_children).
+    pub environment: Environment,
     /// Limits and times.
     pub limits: Limits,
 }

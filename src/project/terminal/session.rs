@@ -14,7 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Limits,
     control::{ControlDirectory, ControlRoot},
-    environment::{self, Choice, Environment, Places},
+    environment::{self, Choice, Places},
     error::Error,
     leader::Leadership,
     members::{Members, Ticket},
@@ -25,7 +25,10 @@ use super::{
     request::{Kind, Listed, Notice, Request, count, size},
     utf8::Utf8Joiner,
 };
-use crate::host::pty::{self, Launch, Program, Size, Terminal};
+use crate::host::{
+    environment::Environment,
+    pty::{self, Launch, Program, Size, Terminal},
+};
 
 /// Commands that may wait for the owner.
 const WAITING_COMMANDS: usize = 64;

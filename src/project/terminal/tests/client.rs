@@ -1,7 +1,6 @@
 //! A pretended client that writes down what it gets.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -29,7 +28,7 @@ use super::super::{
     request::{Answer, Input, Kind, Notice, Request, SpawnOptions},
     service::prepare,
 };
-use crate::host::pty::DEFAULT_PATH;
+use crate::host::{environment::Environment, pty::DEFAULT_PATH};
 
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -50,7 +49,7 @@ impl Server {
             project_id: "p".into(),
             home: home.path().to_owned(),
             control_root: data.path().join("terminals"),
-            environment: HashMap::from([("PATH".into(), DEFAULT_PATH.into()), ("PS1".into(), "$ ".into())]),
+            environment: Environment::from([("PATH".into(), DEFAULT_PATH.into()), ("PS1".into(), "$ ".into())]),
             limits,
         };
         let registry = prepare(options, tasks.clone(), shutdown.clone()).await.unwrap();

@@ -1,0 +1,121 @@
+//! The table, with the budgets of the design beside what was measured.
+
+use std::{fmt::Write as _, fs, io, path::Path};
+
+use super::stats::median;
+
+/// Which way is up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Better {
+    Higher,
+    Lower,
+    /// Shown for information.
+    #[default]
+    Neither,
+}
+
+/// What a row is held to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Budget {
+    /// At least (or at most) that.
+    pub limit: Option<f64>,
+    /// At least as good as the peer.
+    pub as_peer: bool,
+}
+
+/// One line of the table: a value per run for each column.
+#[derive(Clone, Debug, Default)]
+pub struct Row {
+    pub what: String,
+    pub better: Better,
+    pub budget: Budget,
+    pub outpost: Vec<f64>,
+    pub nats: Vec<f64>,
+    pub coalesced: Vec<f64>,
+}
+
+/// A number with as many digits as are worth reading, groups of three apart.
+fn number(value: f64) -> String {
+    if value.is_nan() {
+        return String::new();
+    }
+    if value.abs() < 100.0 && value.fract() != 0.0 {
+        return if value.abs() < 10.0 { format!("{value:.2}") } else { format!("{value:.1}") };
+    }
+    let digits = format!("{value:.0}");
+    let mut out = String::new();
+    for (index, c) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            out.push('\u{a0}');
+        }
+        out.push(c);
+    }
+    out
+}
+
+impl Row {
+    fn line(&self) -> String {
+        let ours = median(self.outpost.clone());
+        // The peer's value, and how many times better ours is.
+        let beside = |values: &[f64]| {
+            let theirs = median(values.to_vec());
+            let factor = match self.better {
+                Better::Higher => ours / theirs,
+                Better::Lower => theirs / ours,
+                Better::Neither => f64::NAN,
+            };
+            let shown = if factor.is_finite() { format!("{} ({factor:.2}×)", number(theirs)) } else { number(theirs) };
+            (shown, factor)
+        };
+        let (nats, factor) = beside(&self.nats);
+        let (coalesced, coalesced_factor) = beside(&self.coalesced);
+        let mut budget = Vec::new();
+        let mut misses = Vec::new();
+        if let Some(limit) = self.budget.limit {
+            let (sign, within) = match self.better {
+                Better::Higher => ("≥ ", ours >= limit),
+                _ if limit == 0.0 => ("", ours == limit),
+                _ => ("≤ ", ours <= limit),
+            };
+            budget.push(format!("{sign}{}", number(limit)));
+            if !within {
+                misses.push("the number");
+            }
+        }
+        if self.budget.as_peer {
+            budget.push("≥ 1×".to_owned());
+            // Not `< 1.0`, which a missing value would pass.
+            if !(factor >= 1.0) {
+                misses.push("1×");
+            }
+            if coalesced_factor < 1.0 {
+                misses.push("1× of coalesced");
+            }
+        }
+        let verdict = match (budget.is_empty(), misses.is_empty()) {
+            (true, _) => String::new(),
+            (false, true) => "holds".to_owned(),
+            (false, false) => format!("misses {}", misses.join(", ")),
+        };
+        format!("| {} | {} | {nats} | {coalesced} | {} | {verdict} |", self.what, number(ours), budget.join(", "))
+    }
+}
+
+/// The table in Markdown.
+pub fn table(rows: &[Row]) -> String {
+    let mut out =
+        String::from("| | Outpost | nats-server | nats-server, coalesced | budget | |\n|---|--:|--:|--:|---|---|\n");
+    for row in rows {
+        let _ = writeln!(out, "{}", row.line());
+    }
+    out
+}
+
+/// Puts a text between the markers of that name in a file.
+pub fn write_section(path: &Path, name: &str, text: &str) -> io::Result<()> {
+    let (begin, end) = (format!("<!-- {name}: begin -->"), format!("<!-- {name}: end -->"));
+    let old = fs::read_to_string(path)?;
+    let parts = old.split_once(&begin).and_then(|(head, rest)| Some((head, rest.split_once(&end)?.1)));
+    let (head, tail) = parts.ok_or_else(|| io::Error::other(format!("{} lacks the marker {begin}", path.display())))?;
+    fs::write(path, format!("{head}{begin}\n\n{}\n\n{end}{tail}", text.trim()))
+}

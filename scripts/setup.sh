@@ -1,0 +1,119 @@
+#!/usr/bin/env bash
+# Makes this machine ready to build and to test: checks the tools, installs with apt what it may, and fetches npm packages.
+# Usage: scripts/setup.sh rust|build|lint|test|bench ...   Doing it again is quick: every step looks before it acts.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+RUST_WANTED=1.95
+NODE_WANTED=20.19
+
+say() { printf '%s\n' "$*"; }
+die() {
+    printf 'outpost: %s\n' "$*" >&2
+    exit 1
+}
+
+# Whether version $1 is at least version $2.
+at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n1)" = "$2" ]; }
+
+# Runs apt-get as root: directly, or through sudo where it asks for no password.
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
+}
+
+# Installs Debian packages, or says in one line what to install.
+apt_install() {
+    local hint="missing: $*; install it, on Debian and Ubuntu with: sudo apt-get install $*"
+    command -v apt-get >/dev/null || die "$hint"
+    [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null || die "$hint"
+    say "Installing $* with apt"
+    local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends)
+    as_root "${apt[@]}" "$@" >/dev/null 2>&1 && return
+    as_root apt-get -qq update && as_root "${apt[@]}" "$@" >/dev/null || die "$hint"
+}
+
+# The first of the given commands that exists.
+first_of() {
+    local name
+    for name; do command -v "$name" && return; done
+    return 1
+}
+
+rust() {
+    local version
+    version=$(cargo --version 2>/dev/null | cut -d' ' -f2) || true
+    [ -n "$version" ] || die "missing: Rust $RUST_WANTED or newer; install it as https://rustup.rs says"
+    at_least "$version" $RUST_WANTED || die "Rust $version is too old: $RUST_WANTED or newer is needed (rustup update stable)"
+    # Some dependencies have parts in C.
+    first_of "${CC:-cc}" gcc clang >/dev/null || apt_install gcc libc6-dev
+}
+
+node_js() {
+    local version
+    version=$(node --version 2>/dev/null) || true
+    version=${version#v}
+    [ -n "$version" ] || die "missing: Node.js $NODE_WANTED or newer; install it as https://nodejs.org says"
+    at_least "$version" $NODE_WANTED || die "Node.js $version is too old: $NODE_WANTED or newer is needed"
+    command -v npm >/dev/null || die "missing: npm; it comes with Node.js, on Debian and Ubuntu as package npm"
+}
+
+# npm ci in a folder, unless its lock file is what was installed last.
+npm_packages() {
+    local folder=$1 stamp=$1/node_modules/.lock-sha256 wanted
+    wanted="$(sha256sum <"$folder/package-lock.json" | cut -d' ' -f1) node $(node --version | cut -d. -f1)"
+    [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
+    say "Installing npm packages in $folder/"
+    (cd "$folder" && npm ci --no-audit --no-fund --loglevel=error)
+    printf '%s\n' "$wanted" >"$stamp"
+}
+
+chromium() {
+    if [ -n "${CHROMIUM:-}" ]; then
+        [ -x "$CHROMIUM" ] || die "CHROMIUM=$CHROMIUM is not a program"
+    else
+        first_of chromium chromium-browser google-chrome >/dev/null || apt_install chromium
+    fi
+}
+
+# The peer of the benchmarks. The package is only unpacked: installing it would start a service.
+nats_server() {
+    command -v nats-server >/dev/null && return
+    [ -x target/peers/usr/sbin/nats-server ] && return
+    command -v apt-get >/dev/null || die "missing: nats-server 2.9 or newer; put it on the PATH"
+    say "Unpacking the package nats-server below target/peers/"
+    mkdir -p target/peers
+    (cd target/peers && apt-get -qq download nats-server 2>/dev/null) ||
+        { as_root apt-get -qq update && (cd target/peers && apt-get -qq download nats-server 2>/dev/null); } ||
+        die "missing: nats-server; install it, on Debian and Ubuntu with: sudo apt-get install nats-server"
+    dpkg-deb --extract target/peers/nats-server_*.deb target/peers
+}
+
+[ $# -gt 0 ] || set -- build
+for what; do
+    case $what in
+    rust) rust ;;
+    build)
+        rust
+        node_js
+        npm_packages web
+        ;;
+    lint)
+        rust
+        node_js
+        npm_packages web
+        npm_packages tests
+        ;;
+    test)
+        rust
+        node_js
+        npm_packages web
+        npm_packages tests
+        chromium
+        ;;
+    bench)
+        rust
+        nats_server
+        ;;
+    *) die "scripts/setup.sh: what is '$what'? One of: rust build lint test bench" ;;
+    esac
+done

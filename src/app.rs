@@ -1,0 +1,171 @@
+//! Puts the parts together and owns shutdown; the only place that knows all floors.
+//!
+//! [`App::build`] makes everything that can fail, [`App::run`] serves until it is told to stop. Services are subscribed before
+//! the first connection is accepted, so nobody comes too early.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    broker::{
+        self, Broker, Policy, User,
+        policy::{Lite, Open},
+    },
+    config::{Config, DRAIN_TIMEOUT, PolicyKind},
+    host::{addresses::addresses, listen::Listeners, signals::Reload},
+    http::{self, BrokerEndpoint, LiteAuthenticator, LiteUsers, Metrics, Readiness, SignIn, Tls},
+};
+
+/// Part of [`DRAIN_TIMEOUT`] that services have after the last connection has gone.
+const SERVICES_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Why the server cannot start.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// No random numbers for the sign-in.
+    #[error("no random numbers: {0}")]
+    Random(#[from] http::sign_in::RandomError),
+    /// The certificate can be neither read nor made.
+    #[error(transparent)]
+    Tls(#[from] http::tls::Error),
+    /// The port, or the page.
+    #[error(transparent)]
+    Http(#[from] http::Error),
+}
+
+/// A server that is ready to run.
+pub struct App {
+    broker: Arc<Broker>,
+    http: http::Server,
+    tls: Option<Arc<Tls>>,
+    sessions: TaskTracker,
+    end_sessions: CancellationToken,
+    end_services: CancellationToken,
+    readiness: Readiness,
+}
+
+impl App {
+    /// Builds all parts on listeners that are bound already. The secrets in `config` are the effective ones. Needs to be
+    /// called on the runtime.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn build(config: Config, listeners: Listeners) -> Result<App, Error> {
+        let tls = if config.listen.tls {
+            Some(Arc::new(Tls::open(config.paths.tls.clone(), &config.listen.host, &addresses())?))
+        } else {
+            None
+        };
+        let sign_in = Arc::new(SignIn::new(config.auth_token.clone())?);
+        let broker = Broker::new(broker::Options {
+            server_id: config.identity.server_id.clone(),
+            cluster_name: config.identity.cluster_name.clone(),
+            address: own_address(&config, listeners.port),
+            limits: config.limits.clone(),
+            authenticator: Arc::new(LiteAuthenticator::new(sign_in.clone(), users(&config, listeners.exposed))),
+            policy: policy(&config),
+        });
+        let readiness = Readiness::new();
+        let starting = readiness.latch("services");
+        let sessions = TaskTracker::new();
+        let (end_sessions, end_services) = (CancellationToken::new(), CancellationToken::new());
+        let bus = Arc::new(BrokerEndpoint::new(broker.clone(), sessions.clone(), end_sessions.clone()));
+        let mut metrics = Metrics::new(broker.counters().clone());
+        metrics.add(http::metrics::Queues(broker.clone()));
+        let parts = http::Parts {
+            listeners: listeners.sockets,
+            tls: tls.clone(),
+            sign_in,
+            bus,
+            readiness: readiness.clone(),
+            metrics,
+            routes: None,
+        };
+        let http = http::Server::build(http::Settings::from_config(&config), parts)?;
+        drop(starting);
+        Ok(App { broker, http, tls, sessions, end_sessions, end_services, readiness })
+    }
+
+    /// Where the server listens.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        self.http.addresses()
+    }
+
+    /// The broker, for tests and for clients in process.
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
+    /// Whether all parts are up.
+    pub fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+
+    /// The certificate, to be read again on reload.
+    pub fn tls(&self) -> Option<&Arc<Tls>> {
+        self.tls.as_ref()
+    }
+
+    /// Serves until `shutdown`, then drains: no new connections, requests finish, sessions close, services end. New settings
+    /// come through `reloads`.
+    ///
+    /// # Errors
+    /// None at present; what can fail has failed in [`App::build`].
+    pub async fn run(self, shutdown: CancellationToken, mut reloads: mpsc::Receiver<Reload>) -> Result<(), Error> {
+        let tls = self.tls.clone();
+        let reload = async {
+            while let Some(Some(reload)) = shutdown.run_until_cancelled(reloads.recv()).await {
+                if let Some(tls) = &tls {
+                    tls.reload();
+                }
+                // Who asked may have gone.
+                let _ = reload.done.send(Ok(()));
+            }
+        };
+        let sessions = self.sessions.clone();
+        let end_sessions = self.end_sessions.clone();
+        let drain_sessions = async {
+            shutdown.cancelled().await;
+            end_sessions.cancel();
+            sessions.close();
+            if tokio::time::timeout(DRAIN_TIMEOUT - SERVICES_TIMEOUT, sessions.wait()).await.is_err() {
+                tracing::warn!(sessions = sessions.len(), "some connections did not close in time");
+            }
+        };
+        tokio::join!(self.http.run(shutdown.clone()), drain_sessions, reload);
+        self.end_services.cancel();
+        Ok(())
+    }
+}
+
+fn policy(config: &Config) -> Arc<dyn Policy> {
+    match config.policy {
+        PolicyKind::Open => Arc::new(Open),
+        PolicyKind::Lite => Arc::new(Lite {
+            account_id: config.identity.account_id.clone(),
+            project_id: config.identity.project_id.clone(),
+        }),
+    }
+}
+
+fn users(config: &Config, exposed: bool) -> LiteUsers {
+    LiteUsers {
+        visitor: match config.policy {
+            PolicyKind::Open => User::anonymous(),
+            PolicyKind::Lite => User::account(&config.identity.account_id),
+        },
+        open: !exposed || config.allow_unauthenticated,
+        system_password: config.system_password.clone(),
+        project_secret: config.project_secret.clone(),
+        base_path: config.listen.base_path.clone(),
+    }
+}
+
+/// The server's own address as §16 of conat-wire.md spells it.
+fn own_address(config: &Config, port: u16) -> String {
+    let scheme = if config.listen.tls || port == 443 { "https" } else { "http" };
+    format!("{scheme}://localhost:{port}{}", config.listen.base_path)
+}

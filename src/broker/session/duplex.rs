@@ -1,0 +1,134 @@
+//! The I/O under a session's WebSocket: reads go through, writes are collected in one queue.
+//!
+//! Packets that were encoded once for many readers are put into the queue as they are, beside what the WebSocket library
+//! writes by itself (pongs, close frames). Both arrive whole, so they never interleave.
+
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::broker::delivery::Encoded;
+
+/// Pieces up to this size are copied together; larger ones are written from where they are.
+const COPY_BYTES: usize = 2048;
+/// How large such a copy grows before the next one is begun.
+const CHUNK_BYTES: usize = 32 << 10;
+/// Pieces given to the kernel at a time.
+const MAX_SLICES: usize = 32;
+
+/// A byte stream whose writes are queued.
+#[derive(Debug)]
+pub struct Duplex<S> {
+    io: S,
+    queue: VecDeque<Bytes>,
+    tail: Vec<u8>,
+    queued: usize,
+}
+
+impl<S> Duplex<S> {
+    /// Wraps a stream.
+    pub fn new(io: S) -> Duplex<S> {
+        Duplex { io, queue: VecDeque::new(), tail: Vec::new(), queued: 0 }
+    }
+
+    /// Bytes that wait to be written.
+    pub fn queued(&self) -> usize {
+        self.queued
+    }
+
+    /// Adds bytes to the queue.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.tail.extend_from_slice(bytes);
+        self.queued += bytes.len();
+        if self.tail.len() >= CHUNK_BYTES {
+            self.seal();
+        }
+    }
+
+    /// Adds a packet to the queue.
+    pub fn push_packet(&mut self, packet: &Encoded) {
+        for chunk in packet.chunks() {
+            if chunk.len() <= COPY_BYTES {
+                self.push(chunk);
+            } else {
+                self.seal();
+                self.queued += chunk.len();
+                self.queue.push_back(chunk.clone());
+            }
+        }
+    }
+
+    fn seal(&mut self) {
+        if !self.tail.is_empty() {
+            self.queue.push_back(Bytes::from(std::mem::take(&mut self.tail)));
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Duplex<S> {
+    /// Writes what the peer takes. Ready when the queue is empty. `wrote` is set when anything was written.
+    pub fn poll_drain(&mut self, cx: &mut Context<'_>, wrote: &mut bool) -> Poll<io::Result<()>> {
+        while self.queued > 0 {
+            self.seal();
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let mut used = 0;
+            for (slice, chunk) in slices.iter_mut().zip(&self.queue) {
+                *slice = IoSlice::new(chunk);
+                used += 1;
+            }
+            let slices = slices.get(..used).unwrap_or_default();
+            let n = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, slices))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            *wrote = true;
+            self.advance(n);
+        }
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn advance(&mut self, mut n: usize) {
+        self.queued = self.queued.saturating_sub(n);
+        while let Some(front) = self.queue.front_mut() {
+            if n < front.len() {
+                front.advance(n);
+                return;
+            }
+            n -= front.len();
+            self.queue.pop_front();
+        }
+    }
+
+    /// Ends the writing side.
+    pub fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Duplex<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Duplex<S> {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.push(buf);
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // The session drains the queue; what the library wants flushed is in it.
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

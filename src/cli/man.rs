@@ -1,0 +1,58 @@
+//! `outpost man`: the manual page, made from the command line and the table of settings.
+
+use std::process::ExitCode;
+
+use clap::CommandFactory as _;
+use clap_mangen::{
+    Man,
+    roff::{Roff, bold, roman},
+};
+
+use super::{BadUsage, Cli, print};
+use crate::config::settings::SETTINGS;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// A command with a page of its own
+    command: Option<String>,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let mut root = Cli::command();
+    root.build();
+    let mut text = Vec::new();
+    match &args.command {
+        None => {
+            Man::new(root).render(&mut text)?;
+            settings().to_writer(&mut text)?;
+        }
+        Some(name) => {
+            let command =
+                root.find_subcommand(name).ok_or_else(|| BadUsage(format!("there is no command {name:?}")))?;
+            Man::new(command.clone()).render(&mut text)?;
+        }
+    }
+    print(text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The sections about variables, files and exit status.
+fn settings() -> Roff {
+    let mut roff = Roff::new();
+    roff.control("SH", ["ENVIRONMENT AND FILE"]);
+    for setting in SETTINGS {
+        let default = setting.default_text().map_or_else(|| "none".to_owned(), |text| text);
+        let reload = if setting.live { " Applied by a reload." } else { "" };
+        roff.control("TP", []);
+        roff.text([bold(setting.env), roman(", key "), bold(setting.name)]);
+        let (help, allowed) = (setting.help, setting.allowed);
+        roff.text([roman(format!("{help}. Allowed: {allowed}. Default: {default}.{reload}"))]);
+    }
+    roff.control("SH", ["EXIT STATUS"]);
+    for (status, meaning) in [("0", "All went well."), ("1", "Something failed."), ("2", "Bad settings or usage.")] {
+        roff.control("TP", []);
+        roff.text([bold(status)]);
+        roff.text([roman(meaning)]);
+    }
+    roff
+}

@@ -1,0 +1,133 @@
+//! One file per command; the only place that uses `anyhow`.
+//!
+//! Exit status: 0 all went well, 1 something failed or the answer is no, 2 bad settings or usage.
+
+mod ask;
+mod check;
+mod completions;
+mod flags;
+mod healthcheck;
+mod man;
+mod qr;
+mod serve;
+mod status;
+mod target;
+mod token;
+mod why;
+
+use std::{
+    ffi::OsString,
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+use thiserror::Error;
+
+use self::flags::{Flags, LocateFlags};
+use crate::{config, host::process};
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "outpost",
+    version,
+    about = "A computing lab in one static file: message bus, terminals and a page behind one HTTP port",
+    after_help = "Without a command the server is started. Every setting can also stand in outpost.toml (with _ for -) or in \
+                  the environment; flag wins over environment wins over file. Secrets have no flag because every process \
+                  can read command lines."
+)]
+struct Cli {
+    #[command(flatten)]
+    flags: Flags,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start the server (as without a command)
+    Serve(Flags),
+    /// Check the settings and say what is wrong
+    Check(check::Args),
+    /// Say whether the server runs and how to reach it
+    Status(status::Args),
+    /// Print the URL to sign in to the running server, on a terminal with a QR code
+    Token(token::Args),
+    /// Exit with 0 if the server is ready, else with 1; for containers
+    Healthcheck(LocateFlags),
+    /// Name the rule that allows or refuses a subject
+    Why(why::Args),
+    /// Print completions for a shell
+    Completions(completions::Args),
+    /// Print the manual page, as in `outpost man | man -l -`
+    Man(man::Args),
+}
+
+/// A command line that is well-formed but cannot be meant.
+#[derive(Debug, Error)]
+#[error("{0}")]
+struct BadUsage(String);
+
+/// Runs one command and gives its exit status.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    process::started();
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help goes to standard output, errors to standard error; if nobody reads, nobody misses it.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    run(cli).unwrap_or_else(|error| {
+        let _ = writeln!(io::stderr(), "outpost: {}", one_line(&format!("{error:#}")));
+        let is_usage = error.is::<config::Error>() || error.is::<BadUsage>();
+        ExitCode::from(if is_usage { 2 } else { 1 })
+    })
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let flags = cli.flags;
+    match cli.command {
+        None => serve::run(flags),
+        Some(Command::Serve(own)) => serve::run(flags.and(own)),
+        Some(Command::Check(args)) => check::run(flags, args),
+        Some(Command::Status(args)) => status::run(flags, args),
+        Some(Command::Token(args)) => token::run(flags, args),
+        Some(Command::Healthcheck(own)) => Ok(healthcheck::run(&flags.and(own.0))),
+        Some(Command::Why(args)) => why::run(flags, args),
+        Some(Command::Completions(args)) => completions::run(&args),
+        Some(Command::Man(args)) => man::run(&args),
+    }
+}
+
+/// Prints to standard output; a reader that has gone, as in `outpost man | head`, is no failure.
+fn print(text: impl AsRef<[u8]>) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_ref()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.split(['\r', '\n']).map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn errors_are_one_line() {
+        assert_eq!(one_line("a\n  b\r\n\nc"), "a; b; c");
+    }
+}

@@ -1,0 +1,224 @@
+//! `outpost serve`: the server's process, from its settings to its exit status. What runs in it is [`crate::app`]'s affair.
+//!
+//! The order matters: nothing is written before the settings are good and the port is ours, and the environment is cleaned
+//! before the first thread.
+
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    net::IpAddr,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use anyhow::Context as _;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{interval, timeout},
+};
+use tracing::{error, info, warn};
+
+use super::{
+    flags::{Flags, Origin},
+    print, qr,
+};
+use crate::{
+    app::App,
+    config::{
+        Config, DRAIN_TIMEOUT, Loaded, address, is_loopback,
+        load::check_exposure,
+        reload::{Changes, apply_live},
+        secrets,
+    },
+    host::{
+        addresses,
+        connection_info::ConnectionInfo,
+        environment, journal,
+        listen::Listeners,
+        log::{self, LogHandle},
+        notify, process,
+        signals::{self, Reload, Signals},
+    },
+};
+
+/// What the parts get beyond [`DRAIN_TIMEOUT`], and what threads then get: together less than the 10 s a stop may take.
+const GRACE: Duration = Duration::from_millis(800);
+
+/// Runs the server until it is told to stop.
+pub(super) fn run(flags: Flags) -> anyhow::Result<ExitCode> {
+    let origin = flags.origin()?;
+    let loaded = origin.load()?;
+    let listeners = Listeners::open(&loaded.config.listen)?;
+    check_exposure(&loaded, listeners.exposed)?;
+    let mut config = loaded.config.clone();
+    secrets::private_directory(&config.paths.data)?;
+    secrets::resolve(&mut config, listeners.exposed)?;
+    let home = &config.paths.home;
+    secrets::private_directory(home)?;
+    environment::settle(home).with_context(|| format!("can't settle in {}", home.display()))?;
+
+    let log = log::init(&config.log_filter, config.log_format)?;
+    loaded.warnings.iter().for_each(|warning| warn!("{warning}"));
+    process::raise_max_descriptors();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("outpost").build()?;
+    let result = runtime.block_on(serve(Settings { origin, loaded, running: config, log }, listeners));
+    runtime.shutdown_timeout(GRACE);
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+/// What a reload works with.
+struct Settings {
+    origin: Origin,
+    /// As loaded last.
+    loaded: Loaded,
+    /// In use.
+    running: Config,
+    log: LogHandle,
+}
+
+/// The process around the parts: signals, systemd, `connection-info.json`, the URL line.
+async fn serve(settings: Settings, listeners: Listeners) -> anyhow::Result<()> {
+    let Signals { shutdown, reload } = signals::listen()?;
+    let config = settings.running.clone();
+    let info = connection_info(&config, &listeners);
+    let app = App::build(config.clone(), listeners).await?;
+
+    let published = info.publish(&config.paths.data)?;
+    let (reload_sender, reloads) = mpsc::channel(1);
+    let status = format!("listening on port {}", info.port);
+    let mut helpers = tokio::task::JoinSet::new();
+    helpers.spawn(reload_on_request(settings, reload, reload_sender, status.clone()));
+    if let Some(every) = notify::alive_interval() {
+        helpers.spawn(stay_alive(every));
+    }
+    let mut running = std::pin::pin!(app.run(shutdown.clone(), reloads));
+    // Polled first, so that the sockets are served when we say that they are.
+    let ended = tokio::select! {
+        biased;
+        result = &mut running => Some(result),
+        () = announce(&info, &status) => None,
+    };
+    let result = match ended {
+        Some(result) => result,
+        None => tokio::select! {
+            result = &mut running => result,
+            () = shutdown.cancelled() => {
+                notify::stopping();
+                match timeout(DRAIN_TIMEOUT + GRACE, &mut running).await {
+                    Ok(result) => result,
+                    Err(_) => {
+                        warn!("not everything was finished in time; cutting it off");
+                        Ok(())
+                    }
+                }
+            }
+        },
+    };
+    drop(published);
+    info!("stopped");
+    Ok(result?)
+}
+
+fn connection_info(config: &Config, listeners: &Listeners) -> ConnectionInfo {
+    let listen = &config.listen;
+    // "Every address" is not one that a browser can open.
+    let host = match listen.host.parse::<IpAddr>() {
+        Ok(address) if address.is_unspecified() => "localhost",
+        _ => &listen.host,
+    };
+    let url = address::url(listen.tls, host, listeners.port, &listen.base_path);
+    let started = process::started().1.duration_since(UNIX_EPOCH).unwrap_or_default();
+    ConnectionInfo {
+        pid: std::process::id().cast_signed(),
+        url: address::sign_in_url(&url, config.auth_token.as_ref()),
+        host: listen.host.clone(),
+        port: listeners.port,
+        base_path: if listen.base_path.is_empty() { "/".into() } else { listen.base_path.clone() },
+        tls: listen.tls,
+        version: env!("CARGO_PKG_VERSION").into(),
+        server_id: config.identity.server_id.clone(),
+        started: u64::try_from(started.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+/// The URL for another device: a server that listens on every address is told by one that others know.
+pub(super) fn url_from_outside(info: &ConnectionInfo) -> String {
+    let is_unspecified = info.host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified());
+    let Some(address) = addresses::addresses().first().filter(|_| is_unspecified).map(IpAddr::to_string) else {
+        return info.url.clone();
+    };
+    info.url.replacen("//localhost:", &format!("//{}:", address::bracketed(&address)), 1)
+}
+
+/// Tells systemd and people that the server answers.
+async fn announce(info: &ConnectionInfo, status: &str) {
+    notify::ready(status);
+    info!(port = info.port, tls = info.tls, version = info.version, "listening");
+    // The journal is a log, and no log gets the token; `outpost token` shows it.
+    let is_log = journal::leads_to_journal(io::stdout());
+    let url = if is_log { info.url.split('?').next().unwrap_or_default() } else { &info.url };
+    if print(format!("{url}\n")).is_err() {
+        warn!("standard output can't be written to");
+    }
+    if io::stdout().is_terminal()
+        && !is_loopback(&info.host)
+        && let Some(code) = qr::render(&url_from_outside(info))
+    {
+        // For people; a terminal that has gone needs none.
+        let _ = write!(io::stderr(), "{code}");
+    }
+}
+
+async fn stay_alive(every: Duration) {
+    let mut ticks = interval(every);
+    loop {
+        ticks.tick().await;
+        notify::alive();
+    }
+}
+
+/// Reads the settings again at each SIGHUP and hands the live ones to the parts.
+async fn reload_on_request(
+    mut settings: Settings,
+    mut requests: mpsc::Receiver<()>,
+    parts: mpsc::Sender<Reload>,
+    status: String,
+) {
+    while requests.recv().await.is_some() {
+        notify::reloading();
+        settings.reload(&parts).await;
+        notify::ready(&status);
+    }
+}
+
+impl Settings {
+    async fn reload(&mut self, parts: &mpsc::Sender<Reload>) {
+        match self.origin.load() {
+            Ok(loaded) => {
+                let changes = Changes::between(&self.loaded.config, &loaded.config);
+                if !changes.restart.is_empty() {
+                    warn!(settings = changes.restart.join(", "), "changed settings that wait for a restart");
+                }
+                if !changes.live.is_empty() {
+                    info!(settings = changes.live.join(", "), "changed settings");
+                }
+                self.running = apply_live(&self.running, &loaded.config);
+                self.loaded = loaded;
+            }
+            // The certificate is read again all the same.
+            Err(error) => error!(%error, "bad settings: they stay as they were"),
+        }
+        if let Err(error) = self.log.set_filter(&self.running.log_filter) {
+            error!(%error, "the log filter stays as it was");
+        }
+        let (done, finished) = oneshot::channel();
+        if parts.send(Reload { config: Arc::new(self.running.clone()), done }).await.is_err() {
+            return;
+        }
+        match finished.await {
+            Ok(Ok(())) => info!("reloaded"),
+            Ok(Err(error)) => error!(error, "not everything was reloaded"),
+            Err(_) => info!("stopping, so nothing was reloaded"),
+        }
+    }
+}

@@ -1,0 +1,533 @@
+//! How the value of a setting is written as text: one form per kind of value, each with its parser and its printer.
+
+use std::{path::PathBuf, time::Duration};
+
+use tracing_subscriber::EnvFilter;
+
+use super::{LogFormat, PolicyKind, Secret, Service};
+
+/// A way to write a value.
+pub trait Form {
+    /// What is written.
+    type Value;
+    /// Placeholder in help texts.
+    const PLACEHOLDER: &'static str;
+    /// What is allowed, for error lines and the manual.
+    const ALLOWED: &'static str;
+
+    /// Reads a value; `None` when the text is not allowed.
+    fn parse(text: &str) -> Option<Self::Value>;
+    /// Writes a value so that [`Form::parse`] reads it back; `None` when nothing is set.
+    fn show(value: &Self::Value) -> Option<String>;
+}
+
+/// Longest time a setting can have; longer ones overflow the clock on some systems.
+const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+
+/// A time: `1500ms`, `90s`, `2m`, `1h30m`.
+pub struct Span;
+
+impl Form for Span {
+    type Value = Duration;
+    const PLACEHOLDER: &'static str = "TIME";
+    const ALLOWED: &'static str = "a time with a unit (ms, s, m, h, d) between 1ms and 366d, as in 90s or 1h30m";
+
+    fn parse(text: &str) -> Option<Duration> {
+        let mut rest = text.trim();
+        let mut total = Duration::ZERO;
+        while !rest.is_empty() {
+            let (number, after) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit())?);
+            let (unit, next) = after.split_at(after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len()));
+            let number: u64 = number.parse().ok()?;
+            let millis = match unit.trim() {
+                "ms" => 1,
+                "s" => 1_000,
+                "m" | "min" => 60_000,
+                "h" => 3_600_000,
+                "d" => 86_400_000,
+                _ => return None,
+            };
+            total = total.checked_add(Duration::from_millis(number.checked_mul(millis)?))?;
+            rest = next;
+        }
+        (Duration::from_millis(1)..=LONGEST).contains(&total).then_some(total)
+    }
+
+    fn show(value: &Duration) -> Option<String> {
+        let millis = value.as_millis();
+        Some(match [(3_600_000, "h"), (60_000, "m"), (1_000, "s")].iter().find(|(unit, _)| millis % unit == 0) {
+            Some((unit, name)) => format!("{}{name}", millis / unit),
+            None => format!("{millis}ms"),
+        })
+    }
+}
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+const GIB: usize = 1 << 30;
+
+/// A number of bytes: `8000000`, `64MiB`, `64M` (the same), `8MB` (decimal).
+pub struct Size;
+
+impl Form for Size {
+    type Value = usize;
+    const PLACEHOLDER: &'static str = "SIZE";
+    const ALLOWED: &'static str = "a number of bytes above 0, as in 8000000, 64KiB, 64MiB, 8MB";
+
+    fn parse(text: &str) -> Option<usize> {
+        let text = text.trim();
+        let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+        let unit = match unit.trim() {
+            "" | "B" => 1,
+            "K" | "KiB" => KIB,
+            "M" | "MiB" => MIB,
+            "G" | "GiB" => GIB,
+            "kB" | "KB" => 1_000,
+            "MB" => 1_000_000,
+            "GB" => 1_000_000_000,
+            _ => return None,
+        };
+        number.parse::<usize>().ok()?.checked_mul(unit).filter(|size| *size > 0)
+    }
+
+    fn show(value: &usize) -> Option<String> {
+        Some(match [(GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")].iter().find(|(unit, _)| value % unit == 0) {
+            Some((unit, name)) => format!("{}{name}", value / unit),
+            None => value.to_string(),
+        })
+    }
+}
+
+/// A number from 0 on.
+pub struct Count;
+
+impl Form for Count {
+    type Value = usize;
+    const PLACEHOLDER: &'static str = "N";
+    const ALLOWED: &'static str = "a whole number from 0 on; 0 means no limit";
+
+    fn parse(text: &str) -> Option<usize> {
+        text.trim().parse().ok()
+    }
+
+    fn show(value: &usize) -> Option<String> {
+        Some(value.to_string())
+    }
+}
+
+/// A number of events in a window.
+pub struct Rate;
+
+impl Form for Rate {
+    type Value = u32;
+    const PLACEHOLDER: &'static str = "N";
+    const ALLOWED: &'static str = "a whole number from 0 to 4294967295; 0 means off";
+
+    fn parse(text: &str) -> Option<u32> {
+        text.trim().parse().ok()
+    }
+
+    fn show(value: &u32) -> Option<String> {
+        Some(value.to_string())
+    }
+}
+
+/// A number of things of which there must be room for one at least.
+pub struct Room;
+
+impl Form for Room {
+    type Value = usize;
+    const PLACEHOLDER: &'static str = "N";
+    const ALLOWED: &'static str = "a whole number from 1 to 16777216";
+
+    fn parse(text: &str) -> Option<usize> {
+        text.trim().parse().ok().filter(|n| (1..=1 << 24).contains(n))
+    }
+
+    fn show(value: &usize) -> Option<String> {
+        Some(value.to_string())
+    }
+}
+
+/// A TCP port.
+pub struct Port;
+
+impl Form for Port {
+    type Value = Option<u16>;
+    const PLACEHOLDER: &'static str = "PORT";
+    const ALLOWED: &'static str = "a number from 0 to 65535; 0 means any free port";
+
+    fn parse(text: &str) -> Option<Option<u16>> {
+        text.trim().parse().ok().map(Some)
+    }
+
+    fn show(value: &Option<u16>) -> Option<String> {
+        value.map(|port| port.to_string())
+    }
+}
+
+/// A whole number.
+pub struct Number;
+
+impl Form for Number {
+    type Value = i64;
+    const PLACEHOLDER: &'static str = "N";
+    const ALLOWED: &'static str = "a whole number";
+
+    fn parse(text: &str) -> Option<i64> {
+        text.trim().parse().ok()
+    }
+
+    fn show(value: &i64) -> Option<String> {
+        Some(value.to_string())
+    }
+}
+
+/// Yes or no.
+pub struct Flag;
+
+impl Form for Flag {
+    type Value = bool;
+    const PLACEHOLDER: &'static str = "BOOL";
+    const ALLOWED: &'static str = "1, true, yes, on, 0, false, no, off";
+
+    fn parse(text: &str) -> Option<bool> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "1" | "true" | "yes" | "on" => Some(true),
+            "0" | "false" | "no" | "off" => Some(false),
+            _ => None,
+        }
+    }
+
+    fn show(value: &bool) -> Option<String> {
+        Some(value.to_string())
+    }
+}
+
+/// One line of text for people.
+pub struct Line;
+
+impl Form for Line {
+    type Value = String;
+    const PLACEHOLDER: &'static str = "TEXT";
+    const ALLOWED: &'static str = "one line of 1 to 256 characters";
+
+    fn parse(text: &str) -> Option<String> {
+        let fits = (1..=256).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+        fits.then(|| text.to_owned())
+    }
+
+    fn show(value: &String) -> Option<String> {
+        Some(value.clone())
+    }
+}
+
+/// Text that can be one token of a subject.
+pub struct Token;
+
+impl Form for Token {
+    type Value = String;
+    const PLACEHOLDER: &'static str = "NAME";
+    const ALLOWED: &'static str = "1 to 128 characters without spaces, '.', '*' and '>'";
+
+    fn parse(text: &str) -> Option<String> {
+        let bad = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '.' | '*' | '>');
+        ((1..=128).contains(&text.len()) && !text.chars().any(bad)).then(|| text.to_owned())
+    }
+
+    fn show(value: &String) -> Option<String> {
+        Some(value.clone())
+    }
+}
+
+/// A [`Token`], or nothing.
+pub struct OptionalToken;
+
+impl Form for OptionalToken {
+    type Value = Option<String>;
+    const PLACEHOLDER: &'static str = Token::PLACEHOLDER;
+    const ALLOWED: &'static str = Token::ALLOWED;
+
+    fn parse(text: &str) -> Option<Option<String>> {
+        if text.is_empty() { Some(None) } else { Token::parse(text).map(Some) }
+    }
+
+    fn show(value: &Option<String>) -> Option<String> {
+        value.clone()
+    }
+}
+
+/// A UUID.
+pub struct Id;
+
+impl Form for Id {
+    type Value = String;
+    const PLACEHOLDER: &'static str = "UUID";
+    const ALLOWED: &'static str = "a UUID such as 00000000-1000-4000-8000-000000000000";
+
+    fn parse(text: &str) -> Option<String> {
+        // The hyphenated form only: the id is part of subjects and compared as text.
+        (text.len() == 36 && uuid::Uuid::try_parse(text).is_ok()).then(|| text.to_owned())
+    }
+
+    fn show(value: &String) -> Option<String> {
+        Some(value.clone())
+    }
+}
+
+/// A directory; a relative one counts from where the program was started.
+pub struct Folder;
+
+impl Form for Folder {
+    type Value = PathBuf;
+    const PLACEHOLDER: &'static str = "DIR";
+    const ALLOWED: &'static str = "a path";
+
+    fn parse(text: &str) -> Option<PathBuf> {
+        (!text.is_empty() && !text.contains('\0')).then(|| PathBuf::from(text))
+    }
+
+    fn show(value: &PathBuf) -> Option<String> {
+        Some(value.display().to_string())
+    }
+}
+
+/// A [`Folder`], or nothing.
+pub struct OptionalFolder;
+
+impl Form for OptionalFolder {
+    type Value = Option<PathBuf>;
+    const PLACEHOLDER: &'static str = Folder::PLACEHOLDER;
+    const ALLOWED: &'static str = Folder::ALLOWED;
+
+    fn parse(text: &str) -> Option<Option<PathBuf>> {
+        if text.is_empty() { Some(None) } else { Folder::parse(text).map(Some) }
+    }
+
+    fn show(value: &Option<PathBuf>) -> Option<String> {
+        value.as_ref().map(|path| path.display().to_string())
+    }
+}
+
+/// A secret, or nothing. Shown as `set`.
+pub struct OptionalSecret;
+
+impl Form for OptionalSecret {
+    type Value = Option<Secret>;
+    const PLACEHOLDER: &'static str = "SECRET";
+    const ALLOWED: &'static str = "up to 1024 characters on one line";
+
+    fn parse(text: &str) -> Option<Option<Secret>> {
+        if text.chars().count() > 1024 || text.chars().any(char::is_control) {
+            return None;
+        }
+        Some((!text.is_empty()).then(|| Secret::new(text)))
+    }
+
+    fn show(value: &Option<Secret>) -> Option<String> {
+        value.as_ref().map(|_| "set".to_owned())
+    }
+}
+
+/// The policy's name.
+pub struct PolicyName;
+
+impl Form for PolicyName {
+    type Value = PolicyKind;
+    const PLACEHOLDER: &'static str = "POLICY";
+    const ALLOWED: &'static str = "lite, open";
+
+    fn parse(text: &str) -> Option<PolicyKind> {
+        match text.trim() {
+            "lite" => Some(PolicyKind::Lite),
+            "open" => Some(PolicyKind::Open),
+            _ => None,
+        }
+    }
+
+    fn show(value: &PolicyKind) -> Option<String> {
+        let name = match value {
+            PolicyKind::Lite => "lite",
+            PolicyKind::Open => "open",
+        };
+        Some(name.to_owned())
+    }
+}
+
+/// Names of parts.
+pub struct Services;
+
+impl Services {
+    const NAMES: [(&'static str, Service); 4] =
+        [("bus", Service::Bus), ("time", Service::Time), ("status", Service::Status), ("terminal", Service::Terminal)];
+
+    /// Every part there is.
+    pub fn all() -> Vec<Service> {
+        Services::NAMES.iter().map(|(_, service)| *service).collect()
+    }
+}
+
+impl Form for Services {
+    type Value = Vec<Service>;
+    const PLACEHOLDER: &'static str = "LIST";
+    const ALLOWED: &'static str = "all, or a comma list of bus, time, status, terminal";
+
+    fn parse(text: &str) -> Option<Vec<Service>> {
+        let mut services = vec![Service::Bus];
+        for word in text.split(',').map(str::trim) {
+            if word == "all" {
+                services = Services::all();
+            } else {
+                services.push(Services::NAMES.iter().find(|(name, _)| *name == word)?.1);
+            }
+        }
+        services.sort();
+        services.dedup();
+        Some(services)
+    }
+
+    fn show(value: &Vec<Service>) -> Option<String> {
+        let names: Vec<_> = Services::NAMES.iter().filter(|(_, s)| value.contains(s)).map(|(name, _)| *name).collect();
+        Some(if names.len() == Services::NAMES.len() { "all".to_owned() } else { names.join(",") })
+    }
+}
+
+/// How log lines are written.
+pub struct LogFormatName;
+
+impl Form for LogFormatName {
+    type Value = LogFormat;
+    const PLACEHOLDER: &'static str = "FORMAT";
+    const ALLOWED: &'static str = "auto, human, json, journal";
+
+    fn parse(text: &str) -> Option<LogFormat> {
+        match text.trim() {
+            "auto" => Some(LogFormat::Auto),
+            "human" => Some(LogFormat::Human),
+            "json" => Some(LogFormat::Json),
+            "journal" => Some(LogFormat::Journal),
+            _ => None,
+        }
+    }
+
+    fn show(value: &LogFormat) -> Option<String> {
+        let name = match value {
+            LogFormat::Auto => "auto",
+            LogFormat::Human => "human",
+            LogFormat::Json => "json",
+            LogFormat::Journal => "journal",
+        };
+        Some(name.to_owned())
+    }
+}
+
+/// A log filter.
+pub struct LogFilter;
+
+impl Form for LogFilter {
+    type Value = String;
+    const PLACEHOLDER: &'static str = "FILTER";
+    const ALLOWED: &'static str = "off, error, warn, info, debug, trace, or a list such as info,outpost::broker=debug";
+
+    fn parse(text: &str) -> Option<String> {
+        (!text.trim().is_empty() && EnvFilter::builder().with_regex(false).parse(text).is_ok()).then(|| text.to_owned())
+    }
+
+    fn show(value: &String) -> Option<String> {
+        Some(value.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn times_are_read_with_their_units() {
+        for (text, millis) in
+            [("90s", 90_000), ("1500ms", 1_500), ("2m", 120_000), ("1h30m", 5_400_000), ("1d", 86_400_000)]
+        {
+            assert_eq!(Span::parse(text), Some(Duration::from_millis(millis)), "{text}");
+        }
+        for text in
+            ["", "90", "s", "90x", "-1s", "0s", "1.5s", "99999999999999999999s", "18446744073709551615d", "367d"]
+        {
+            assert_eq!(Span::parse(text), None, "{text}");
+        }
+        assert_eq!(Span::show(&Duration::from_secs(90)).unwrap(), "90s");
+    }
+
+    #[test]
+    fn sizes_are_read_with_their_units() {
+        for (text, bytes) in
+            [("8000000", 8_000_000), ("64MiB", 64 << 20), ("64 MiB", 64 << 20), ("64M", 64 << 20), ("8MB", 8_000_000)]
+        {
+            assert_eq!(Size::parse(text), Some(bytes), "{text}");
+        }
+        for text in ["", "0", "MiB", "-1", "1.5MiB", "1TB", "99999999999999999999", "18446744073709551615GiB"] {
+            assert_eq!(Size::parse(text), None, "{text}");
+        }
+        assert_eq!(Size::show(&8_000_000).unwrap(), "8000000");
+        assert_eq!(Size::show(&(64 << 20)).unwrap(), "64MiB");
+    }
+
+    #[test]
+    fn a_list_of_services_always_has_the_bus() {
+        assert_eq!(Services::parse("terminal, time").unwrap(), [Service::Bus, Service::Time, Service::Terminal]);
+        assert_eq!(Services::parse("bus").unwrap(), [Service::Bus]);
+        assert_eq!(Services::parse("all").unwrap(), Services::all());
+        assert_eq!(Services::parse("bus,tv"), None);
+        assert_eq!(Services::show(&Services::all()).unwrap(), "all");
+    }
+
+    #[test]
+    fn identifiers_fit_into_subjects() {
+        assert!(Token::parse("node-1").is_some());
+        for text in ["", "a.b", "a b", "*", ">"] {
+            assert_eq!(Token::parse(text), None, "{text}");
+        }
+        assert!(Id::parse("00000000-1000-4000-8000-000000000000").is_some());
+        for text in ["", "x", "{00000000-1000-4000-8000-000000000000}", "00000000100040008000000000000000"] {
+            assert_eq!(Id::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn log_filters_are_checked() {
+        assert!(LogFilter::parse("info,outpost::broker=debug").is_some());
+        assert_eq!(LogFilter::parse("outpost=loud"), None);
+        assert_eq!(LogFilter::parse(" "), None);
+    }
+
+    proptest! {
+        #[test]
+        fn every_time_comes_back_from_its_text(millis in 1u64..=366 * 86_400_000) {
+            let value = Duration::from_millis(millis);
+            prop_assert_eq!(Span::parse(&Span::show(&value).unwrap()), Some(value));
+        }
+
+        #[test]
+        fn every_size_comes_back_from_its_text(size in 1usize..) {
+            prop_assert_eq!(Size::parse(&Size::show(&size).unwrap()), Some(size));
+        }
+
+        #[test]
+        fn units_of_sizes_multiply(n in 1usize..1_000_000, unit in 0usize..6) {
+            let (name, factor) = [("KiB", KIB), ("MiB", MIB), ("GiB", GIB), ("kB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000)][unit];
+            prop_assert_eq!(Size::parse(&format!("{n}{name}")), n.checked_mul(factor));
+        }
+
+        #[test]
+        fn units_of_times_add_up(h in 0u64..100, m in 0u64..1000, s in 1u64..1000) {
+            prop_assert_eq!(Span::parse(&format!("{h}h{m}m{s}s")), Some(Duration::from_secs(h * 3600 + m * 60 + s)));
+        }
+
+        #[test]
+        fn no_text_makes_a_parser_panic(text in ".*") {
+            let _ = (Span::parse(&text), Size::parse(&text), Count::parse(&text), Port::parse(&text), Services::parse(&text));
+            let _ = (Line::parse(&text), Token::parse(&text), Id::parse(&text), LogFilter::parse(&text));
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! What waits in the broker, and how long routing takes.
+
+use std::sync::Arc;
+
+use super::{MetricsSource, Sample, Value};
+use crate::broker::{Broker, stats::BUCKETS_MICROS};
+
+/// Queue depths, waits and latencies of a broker.
+pub struct Queues(pub Arc<Broker>);
+
+impl MetricsSource for Queues {
+    fn samples(&self) -> Vec<Sample> {
+        let depths = self.0.queue_depths();
+        let gauge = |name, help, n: usize| Sample::gauge(name, help, n as f64);
+        vec![
+            gauge("outpost_broker_queued_messages", "Messages in all outboxes.", depths.messages),
+            gauge("outpost_broker_queued_bytes", "Bytes in all outboxes.", depths.bytes),
+            gauge("outpost_broker_deepest_queue_bytes", "Bytes in the fullest outbox.", depths.deepest_bytes),
+            gauge("outpost_broker_waits", "Waits for interest that are under way.", self.0.waiting()),
+            Sample {
+                name: "outpost_broker_route_seconds",
+                help: "Time from a frame's arrival to the last outbox.",
+                value: self.route_time(),
+            },
+        ]
+    }
+}
+
+impl Queues {
+    fn route_time(&self) -> Value {
+        let time = &self.0.counters().route_time;
+        let counts = time.counts();
+        let bounds = BUCKETS_MICROS.iter().map(|micros| *micros as f64 / 1e6).chain([f64::INFINITY]);
+        Value::Histogram {
+            sum: time.sum().as_secs_f64(),
+            count: counts.iter().sum(),
+            buckets: bounds.zip(counts).collect(),
+        }
+    }
+}

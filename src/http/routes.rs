@@ -1,0 +1,127 @@
+//! Which handler answers which path (hub.md §2.1). Everything here is behind the sign-in, except [`Routes::open`].
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{DefaultBodyLimit, Request, State},
+    routing::{any, get, post},
+};
+use bytes::Bytes;
+use http::{Method, Response, StatusCode};
+
+use super::{health::Readiness, metrics, metrics::Metrics, page::Page, redirect, reply};
+
+/// What the handlers need.
+pub(super) struct Context {
+    pub(super) page: Page,
+    pub(super) customize: Bytes,
+    pub(super) metrics: Metrics,
+    pub(super) project_id: String,
+}
+
+/// The routes.
+pub(super) struct Routes {
+    pub(super) router: Router,
+    readiness: Readiness,
+    project_id: String,
+}
+
+impl Routes {
+    /// `more` are the routes of other parts; they go before the redirect to the page.
+    pub(super) fn new(context: Context, readiness: Readiness, more: Option<Router>) -> Routes {
+        let project_id = context.project_id.clone();
+        let own = Router::new()
+            .route("/customize", get(customize))
+            .route("/metrics", get(numbers))
+            .route("/static/{*path}", any(page))
+            .route("/webapp/favicon.ico", get(favicon))
+            .route("/favicon.ico", get(favicon))
+            .route("/webapp/serviceWorker.js", get(service_worker))
+            .route("/analytics.js", post(|| async { StatusCode::NO_CONTENT }).get(elsewhere))
+            .route("/api", any(not_implemented))
+            .route("/api/{*path}", any(not_implemented))
+            .route("/stats", get(nothing))
+            .route("/registration", get(nothing))
+            .fallback(elsewhere)
+            .method_not_allowed_fallback(|| async { reply::not_found() })
+            .with_state(Arc::new(context));
+        let router = match more {
+            Some(more) => own.merge(more),
+            None => own,
+        };
+        // The pipeline has its own limit.
+        Routes { router: router.layer(DefaultBodyLimit::disable()), readiness, project_id }
+    }
+
+    /// What is answered to everybody, and says nothing but the state.
+    pub(super) fn open(&self, method: &Method, path: &str) -> Option<Response<Body>> {
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return None;
+        }
+        match path {
+            "/healthz" => Some(reply::json(StatusCode::OK, r#"{"state":"alive"}"#)),
+            "/readyz" if self.readiness.is_ready() => Some(reply::json(StatusCode::OK, r#"{"state":"ready"}"#)),
+            "/readyz" => Some(reply::json(StatusCode::SERVICE_UNAVAILABLE, r#"{"state":"starting"}"#)),
+            _ => None,
+        }
+    }
+
+    /// From the base path without a slash at its end to the page.
+    pub(super) fn enter(&self, base_path: &str) -> Response<Body> {
+        let last = base_path.rsplit('/').next().unwrap_or_default();
+        let location = redirect::location(&http::Uri::from_static("/"), &self.project_id);
+        redirect::respond(&format!("{last}/{location}"))
+    }
+}
+
+async fn customize(State(context): State<Arc<Context>>, request: Request) -> Response<Body> {
+    reply::dynamic_json(request.headers(), context.customize.clone())
+}
+
+async fn numbers(State(context): State<Arc<Context>>, request: Request) -> Response<Body> {
+    match context.metrics.render() {
+        Ok(text) => reply::dynamic(request.headers(), metrics::CONTENT_TYPE, text.into()),
+        Err(_) => reply::text(StatusCode::INTERNAL_SERVER_ERROR, "the numbers cannot be written"),
+    }
+}
+
+async fn page(State(context): State<Arc<Context>>, request: Request) -> Response<Body> {
+    let (head, _) = request.into_parts();
+    let path = head.uri.path().strip_prefix("/static/").unwrap_or_default();
+    match context.page.serve(&head, path).await {
+        Some(response) => response,
+        // A page in place of a missing part of itself would be run as a script; and the page cannot stand in for itself.
+        None if path.starts_with("assets/") || path == "app.html" => reply::not_found(),
+        None => catch_all(&head.method, &head.uri, &context),
+    }
+}
+
+async fn favicon(State(context): State<Arc<Context>>, request: Request) -> Response<Body> {
+    context.page.favicon(&request.into_parts().0).await
+}
+
+async fn service_worker(State(context): State<Arc<Context>>, request: Request) -> Response<Body> {
+    context.page.serve(&request.into_parts().0, "serviceWorker.js").await.unwrap_or_else(reply::not_found)
+}
+
+/// The frontend takes anything but JSON for a hiccup, waits and asks again.
+async fn not_implemented() -> Response<Body> {
+    reply::json(StatusCode::NOT_FOUND, r#"{"error":"not implemented"}"#)
+}
+
+async fn nothing() -> Response<Body> {
+    reply::json(StatusCode::OK, "{}")
+}
+
+async fn elsewhere(State(context): State<Arc<Context>>, request: Request) -> Response<Body> {
+    catch_all(request.method(), request.uri(), &context)
+}
+
+fn catch_all(method: &Method, uri: &http::Uri, context: &Context) -> Response<Body> {
+    if !matches!(*method, Method::GET | Method::HEAD) || uri.path().ends_with("__webpack_hmr") {
+        return reply::not_found();
+    }
+    redirect::respond(&redirect::location(uri, &context.project_id))
+}

@@ -1,0 +1,45 @@
+// 100 publishers into one socket.
+
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { connectRaw } from '../support/raw.mjs';
+import { startServer } from '../support/server.mjs';
+import { Witness } from '../support/witness.mjs';
+
+const PUBLISHERS = 100;
+const MESSAGES = 200;
+
+describe('publishers', () => {
+  test('100 publishers into one socket: nothing lost, nothing interleaved, each in order', async (t) => {
+    const server = await startServer(t);
+    const witness = await Witness.of(t, server);
+    const subscriber = await connectRaw(t, server);
+    await subscriber.subscribe('many.*');
+    const publishers = await Promise.all(Array.from({ length: PUBLISHERS }, () => connectRaw(t, server)));
+    const flood = publishers.map(async (peer, who) => {
+      const acknowledged = [];
+      for (let number = 0; number < MESSAGES; number++) {
+        const id = `${who}/${number}`;
+        // Sizes around those at which frame headers and segments change.
+        const payload = Buffer.from(id.padEnd([10, 125, 126, 1_400, 4_096][number % 5], '.'));
+        const headers = number % 3 ? undefined : { mark: Buffer.from(id) };
+        acknowledged.push(peer.publishAcked(`many.${who}`, payload, { id, headers }));
+      }
+      for (const { count } of await Promise.all(acknowledged)) assert.equal(count, 1);
+    });
+    const next = new Array(PUBLISHERS).fill(0);
+    for (const { args } of await subscriber.packets.take(PUBLISHERS * MESSAGES, { ms: 60_000 })) {
+      const { subject, data } = args[0];
+      const [id, , , , raw, headers] = data;
+      const [who, number] = id.split('/').map(Number);
+      assert.equal(subject, `many.${who}`);
+      assert.equal(number, next[who]++, `publisher ${who} lost a message or changed its order`);
+      assert.equal(raw.toString().replace(/\.+$/, ''), id);
+      if (headers) assert.equal(headers.mark.toString(), id);
+    }
+    await Promise.all(flood);
+    assert.deepEqual(subscriber.violations, []);
+    assert.deepEqual(new Set(next), new Set([MESSAGES]));
+    await witness.assertServed();
+  });
+});

@@ -1,0 +1,364 @@
+//! The broker's session driven frame by frame through an in-memory stream, with hooks of the test's own: what can't be
+//! configured from outside the process.
+
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+
+use futures_util::{SinkExt, StreamExt};
+use outpost::{
+    broker::{
+        Authenticator, Broker, Direction, Handshake, Options, Policy, SignInError, User, Verdict,
+        policy::{Open, PolicyError},
+        session::{self, Origin},
+        sign_in::Anonymous,
+    },
+    config::Limits,
+};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::io::DuplexStream;
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Message, protocol::Role},
+};
+use tokio_util::sync::CancellationToken;
+
+struct Server {
+    broker: Arc<Broker>,
+    shutdown: CancellationToken,
+}
+
+impl Server {
+    fn start(policy: impl Policy + 'static, authenticator: impl Authenticator + 'static, limits: Limits) -> Server {
+        let broker = Broker::new(Options {
+            server_id: "0".into(),
+            cluster_name: None,
+            address: "http://localhost:5000".into(),
+            limits,
+            authenticator: Arc::new(authenticator),
+            policy: Arc::new(policy),
+        });
+        Server { broker, shutdown: CancellationToken::new() }
+    }
+
+    fn open() -> Server {
+        Server::start(Open, Anonymous, Limits::default())
+    }
+
+    /// A peer that has received the open packet.
+    async fn raw(&self) -> Peer {
+        let (near, far) = tokio::io::duplex(1 << 20);
+        let origin =
+            Origin { headers: http::HeaderMap::new(), query: String::new(), address: Ipv4Addr::LOCALHOST.into() };
+        let (broker, shutdown) = (self.broker.clone(), self.shutdown.clone());
+        tokio::spawn(session::serve(far, Default::default(), broker, origin, shutdown));
+        let ws = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
+        let mut peer = Peer { ws };
+        assert!(peer.text().await.starts_with(r#"0{"sid":""#));
+        peer
+    }
+
+    /// A peer that is signed in and has acknowledged `info`.
+    async fn peer(&self) -> Peer {
+        let mut peer = self.raw().await;
+        peer.send("40").await;
+        assert!(peer.text().await.starts_with(r#"40{"sid":""#));
+        assert!(peer.text().await.starts_with(r#"420["info","#));
+        peer.send("430[]").await;
+        peer
+    }
+}
+
+struct Peer {
+    ws: WebSocketStream<DuplexStream>,
+}
+
+impl Peer {
+    async fn send(&mut self, text: &str) {
+        self.ws.send(Message::text(text)).await.unwrap();
+    }
+
+    async fn send_binary(&mut self, bytes: &[u8]) {
+        self.ws.send(Message::binary(bytes.to_vec())).await.unwrap();
+    }
+
+    async fn next(&mut self) -> Option<Message> {
+        let next = tokio::time::timeout(Duration::from_secs(10), self.ws.next()).await.expect("a message in time");
+        next.and_then(Result::ok)
+    }
+
+    async fn text(&mut self) -> String {
+        match self.next().await {
+            Some(Message::Text(text)) => text.to_string(),
+            other => panic!("expected text, got {other:?}"),
+        }
+    }
+
+    async fn binary(&mut self) -> Vec<u8> {
+        match self.next().await {
+            Some(Message::Binary(bytes)) => bytes.to_vec(),
+            other => panic!("expected bytes, got {other:?}"),
+        }
+    }
+
+    async fn publish(&mut self, ack: &str, subject: &str, payload: &[u8]) {
+        self.send(&format!(r#"451-{ack}["publish",["{subject}","id",0,1,0,{{"_placeholder":true,"num":0}}]]"#)).await;
+        self.send_binary(payload).await;
+    }
+
+    async fn is_closed(&mut self) -> bool {
+        !matches!(self.next().await, Some(Message::Text(_) | Message::Binary(_)))
+    }
+}
+
+struct Fixed(Value);
+
+impl Authenticator for Fixed {
+    fn sign_in(&self, _: &Handshake) -> Result<User, SignInError> {
+        Ok(User::from_json(self.0.clone()))
+    }
+}
+
+#[tokio::test]
+async fn wire_047_what_is_recorded_is_what_is_sent() {
+    let server = Server::open();
+    let mut a = server.raw().await;
+    a.send("40").await;
+    a.text().await;
+    assert_eq!(a.text().await, r#"420["info",{"id":"0","max_payload":8000000,"user":null}]"#);
+    a.send("430[]").await;
+    a.send(r#"420["subscribe",{"subject":"foo.*.bar.>","queue":"b7Qe2RtYuI"}]"#).await;
+    assert_eq!(a.text().await, r#"430[{"status":"added"}]"#);
+    let mut b = server.peer().await;
+    b.send(r#"451-7["publish",["foo.a.bar.b","id00000001",0,1,0,{"_placeholder":true,"num":0},{"a":"b"}]]"#).await;
+    b.send_binary(b"\xa3xxx").await;
+    assert_eq!(b.text().await, r#"437[{"count":1}]"#);
+    let expected = r#"451-["foo.*.bar.>",{"subject":"foo.a.bar.b","data":["id00000001",0,1,0,{"_placeholder":true,"num":0},{"a":"b"}]}]"#;
+    assert_eq!(a.text().await, expected);
+    assert_eq!(a.binary().await, b"\xa3xxx");
+}
+
+#[tokio::test]
+async fn wire_024_unknown_fields_of_the_user_reach_info() {
+    let user = json!({"account_id": "a", "auth_actor": "agent", "nested": {"x": [1, 2]}});
+    let server = Server::start(Open, Fixed(user.clone()), Limits::default());
+    let mut peer = server.raw().await;
+    peer.send("40").await;
+    peer.text().await;
+    let info: Value = serde_json::from_str(&peer.text().await[3..]).unwrap();
+    assert_eq!(info[1]["user"], user);
+}
+
+#[derive(Clone, Default)]
+struct Recording(Arc<Mutex<Vec<(Direction, String)>>>);
+
+impl Policy for Recording {
+    fn decide(&self, _: &User, direction: Direction, subject: &str) -> Result<Verdict, PolicyError> {
+        self.0.lock().push((direction, subject.to_owned()));
+        if subject.starts_with("broken") {
+            return Err(PolicyError("no answer".into()));
+        }
+        Ok(Verdict { allowed: !subject.starts_with("secret"), rule: "test" })
+    }
+}
+
+#[tokio::test]
+async fn wire_093_the_policy_sees_subjects_and_patterns() {
+    let policy = Recording::default();
+    let server = Server::start(policy.clone(), Anonymous, Limits::default());
+    let mut peer = server.peer().await;
+    peer.send(r#"420["subscribe",{"subject":"a.*","queue":"q"}]"#).await;
+    peer.text().await;
+    peer.publish("1", "a.b", b"\xc0").await;
+    assert!(peer.text().await.starts_with("451-"));
+    let seen = policy.0.lock().clone();
+    assert_eq!(seen, [(Direction::Subscribe, "a.*".into()), (Direction::Publish, "a.b".into())]);
+}
+
+#[tokio::test]
+async fn wire_094_a_denial_is_announced_before_the_acknowledgement() {
+    let server = Server::start(Recording::default(), Anonymous, Limits::default());
+    let mut peer = server.peer().await;
+    peer.publish("1", "secret.x", b"\xc0").await;
+    let message = "permission denied publishing to 'secret.x' from null";
+    let event: Value = serde_json::from_str(&peer.text().await[2..]).unwrap();
+    assert_eq!(event, json!(["permission", {"message": message, "subject": "secret.x", "type": "pub"}]));
+    let ack: Value = serde_json::from_str(&peer.text().await[3..]).unwrap();
+    assert_eq!(ack, json!([{"code": 403, "error": format!("Error: {message}")}]));
+    peer.send(r#"422["subscribe",[{"subject":"a","queue":"0"},{"subject":"secret.y","queue":"0"}]]"#).await;
+    assert!(peer.text().await.contains(r#""type":"sub""#));
+    let ack: Value = serde_json::from_str(&peer.text().await[3..]).unwrap();
+    assert_eq!(ack[0][0], json!({"status": "added"}));
+    assert_eq!(ack[0][1]["code"], 403);
+}
+
+#[tokio::test]
+async fn wire_097_a_policy_that_fails_refuses_and_nothing_more() {
+    let server = Server::start(Recording::default(), Anonymous, Limits::default());
+    let mut peer = server.peer().await;
+    peer.publish("1", "broken.x", b"\xc0").await;
+    assert_eq!(peer.text().await, r#"431[{"error":"Error: no answer"}]"#);
+    peer.publish("2", "fine", b"\xc0").await;
+    assert_eq!(peer.text().await, r#"432[{"count":0}]"#);
+}
+
+struct Slow;
+
+impl Policy for Slow {
+    fn decide(&self, _: &User, _: Direction, _: &str) -> Result<Verdict, PolicyError> {
+        // A policy answers from memory; one that has to think holds its own connection up, so order can't be lost.
+        std::thread::sleep(Duration::from_micros(fastrand::u64(0..300)));
+        Ok(Verdict { allowed: true, rule: "slow" })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wire_055_order_is_kept_however_long_the_policy_thinks() {
+    let server = Server::start(Slow, Anonymous, Limits::default());
+    let mut subscriber = server.peer().await;
+    subscriber.send(r#"420["subscribe",{"subject":"s.>","queue":"q"}]"#).await;
+    subscriber.text().await;
+    let mut publisher = server.peer().await;
+    let sending = tokio::spawn(async move {
+        for i in 0..1000u32 {
+            // A new subject each time, so that no remembered answer helps.
+            publisher.publish("", &format!("s.{i}"), &i.to_be_bytes()).await;
+        }
+        publisher
+    });
+    for i in 0..1000u32 {
+        assert!(subscriber.text().await.starts_with("451-"));
+        assert_eq!(subscriber.binary().await, i.to_be_bytes());
+    }
+    sending.await.unwrap();
+}
+
+#[tokio::test]
+async fn violations_close_only_the_connection_that_did_it() {
+    let server = Server::open();
+    let mut witness = server.peer().await;
+    for wrong in [
+        "2",
+        "9",
+        "42[",
+        "42[1]",
+        "499",
+        "4599-[]",
+        "0{}",
+        "42[\"publish\"]x",
+        "4é",
+        "",
+        "40",
+        "451-[\"a\"]|text",
+        "binary",
+        r#"42["stats",{}]|early"#,
+    ] {
+        let (text, how) = wrong.split_once('|').unwrap_or((wrong, ""));
+        let mut peer = if how == "early" { server.raw().await } else { server.peer().await };
+        match text {
+            "binary" => peer.send_binary(b"x").await,
+            text => peer.send(text).await,
+        }
+        if how == "text" {
+            peer.send(r#"42["stats",{}]"#).await;
+        }
+        assert!(peer.is_closed().await, "{wrong}");
+    }
+    witness.publish("1", "still.there", b"\xc0").await;
+    assert_eq!(witness.text().await, r#"431[{"count":0}]"#);
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    witness.send(&format!(r#"422["stats",{deep}]"#)).await;
+    assert!(witness.is_closed().await);
+}
+
+#[tokio::test]
+async fn wire_058_malformed_arguments_get_code_400() {
+    let server = Server::open();
+    let mut peer = server.peer().await;
+    for event in [
+        r#"["publish","notanarray"]"#,
+        r#"["publish"]"#,
+        r#"["publish",["a"]]"#,
+        r#"["publish",["a","id",0,1,0,{"_placeholder":true,"num":3}]]"#,
+        r#"["subscribe"]"#,
+        r#"["subscribe",7]"#,
+        r#"["fast-rpc",7]"#,
+        r#"["rpc-raw",{}]"#,
+        r#"["wait-for-interest",[]]"#,
+    ] {
+        peer.send(&format!("425{event}")).await;
+        let ack: Value = serde_json::from_str(&peer.text().await[3..]).unwrap();
+        assert_eq!(ack[0]["code"], 400, "{event}: {ack}");
+    }
+}
+
+#[tokio::test]
+async fn wire_169_calls_reach_their_service_and_come_back() {
+    let server = Server::open();
+    let mut service = server.peer().await;
+    service.send(r#"420["rpc-service",{"subject":"svc.*","queue":"0"}]"#).await;
+    assert_eq!(service.text().await, r#"430[{"status":"added"}]"#);
+    let mut caller = server.peer().await;
+    let payload = r#""payload":{"raw":{"_placeholder":true,"num":0}}"#;
+    caller.send(&format!(r#"451-5["fast-rpc",{{"subject":"svc.a",{payload},"timeout":30000}}]"#)).await;
+    caller.send_binary(b"\x01").await;
+    let request = service.text().await;
+    assert_eq!(request, format!(r#"451-1["fast-rpc-request",{{"subject":"svc.a","pattern":"svc.*",{payload}}}]"#));
+    assert_eq!(service.binary().await, b"\x01");
+    service.send(r#"461-1[{"raw":{"_placeholder":true,"num":0},"serviceHandlerMs":0}]"#).await;
+    service.send_binary(b"\x02").await;
+    let answer = caller.text().await;
+    let expected = r#"461-5[{"raw":{"_placeholder":true,"num":0},"serviceHandlerMs":0,"count":1,"#;
+    assert!(answer.starts_with(expected), "{answer}");
+    assert_eq!(caller.binary().await, b"\x02");
+    // A service that goes away is noticed at once, with the word that makes clients fall back.
+    caller.send(r#"427["rpc",{"subject":"svc.a","encoding":0}]"#).await;
+    service.text().await;
+    drop(service);
+    assert!(caller.text().await.contains("disconnected"));
+}
+
+#[tokio::test]
+async fn wire_092_nothing_is_left_when_everybody_is_gone() {
+    let server = Server::open();
+    {
+        let mut peer = server.peer().await;
+        peer.send(r#"420["subscribe",[{"subject":"a.*","queue":"q"},{"subject":"b.>","queue":"q"}]]"#).await;
+        peer.text().await;
+        peer.send(r#"421["wait-for-interest",{"subject":"never","timeout":60000}]"#).await;
+        peer.send(r#"422["subscriptions",null]"#).await;
+        assert_eq!(peer.text().await, r#"432[["a.*","b.>"]]"#);
+        assert_eq!(server.broker.peers().len(), 1);
+        assert_eq!(server.broker.waiting(), 1);
+    }
+    let gone = async {
+        while server.broker.counters().connections.get() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), gone).await.unwrap();
+    assert_eq!(server.broker.counters().subscriptions.get(), 0);
+    assert_eq!(server.broker.peers().len(), 0);
+    assert_eq!(server.broker.waiting(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn wire_025_info_is_repeated_until_it_is_acknowledged() {
+    let server = Server::open();
+    let mut peer = server.raw().await;
+    peer.send("40").await;
+    peer.text().await;
+    let started = tokio::time::Instant::now();
+    assert!(peer.text().await.starts_with("420["));
+    let within = Duration::from_secs(60);
+    let second = tokio::time::timeout(within, peer.ws.next()).await.unwrap().unwrap().unwrap().to_string();
+    assert!(second.starts_with(r#"421["info","#), "{second}");
+    let waited = started.elapsed();
+    assert!((10.0..20.0).contains(&waited.as_secs_f64()), "{waited:?}");
+    peer.send("431[]").await;
+    // Heartbeats only from here on.
+    for _ in 0..4 {
+        let next = tokio::time::timeout(within, peer.ws.next()).await.unwrap().unwrap().unwrap();
+        assert_eq!(next, Message::text("2"));
+        peer.send("3").await;
+    }
+}

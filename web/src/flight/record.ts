@@ -1,0 +1,43 @@
+import { matches } from '../bus/subject';
+
+/** What the server remembers of one message: everything but its content. */
+export interface FlightRecord {
+  n: number;
+  time: number;
+  subject: string;
+  bytes: number;
+  headers: string[];
+  encoding?: number;
+  from: string | number;
+  to: { pattern: string; conn: string | number }[];
+  count: number;
+  micros: number;
+}
+
+/** The newest records, as many as the server keeps by default. */
+export const MAX_RECORDS = 4096;
+
+/** Adds new records, oldest first, without ever having one twice, and lets the oldest go. */
+export function append(records: FlightRecord[], added: FlightRecord[]): FlightRecord[] {
+  const last = records.at(-1)?.n ?? -1;
+  const fresh = added.filter(({ n }) => n > last);
+  return fresh.length === 0 ? records : [...records, ...fresh].slice(-MAX_RECORDS);
+}
+
+/**
+ * Does a record pass the filter? Words are looked for in the subject and the headers' names, or are a whole connection id;
+ * a word with `*` or `>` as a token is a pattern for the subject; a leading `-` turns a word round.
+ */
+export function passes(record: FlightRecord, filter: string): boolean {
+  return filter
+    .split(/\s+/u)
+    .filter((word) => word !== '' && word !== '-')
+    .every((word) => (word.startsWith('-') ? !hit(record, word.slice(1)) : hit(record, word)));
+}
+
+function hit(record: FlightRecord, word: string): boolean {
+  if (word.split('.').some((token) => token === '*' || token === '>')) return matches(word, record.subject);
+  const lower = word.toLowerCase();
+  if ([record.subject, ...record.headers].some((text) => text.toLowerCase().includes(lower))) return true;
+  return [record.from, ...record.to.map(({ conn }) => conn)].some((conn) => String(conn).toLowerCase() === lower);
+}

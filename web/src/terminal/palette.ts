@@ -1,0 +1,51 @@
+import type { ITheme } from '@xterm/xterm';
+
+/** Colours on a dark ground; every one of the sixteen is readable on it. */
+export const DARK: ITheme = {
+  background: '#0c1112',
+  foreground: '#d6dedc',
+  cursor: '#f7a93b',
+  cursorAccent: '#0c1112',
+  selectionBackground: '#2f5a5c99',
+  black: '#2a3335',
+  red: '#f0776c',
+  green: '#8cc56c',
+  yellow: '#e0b354',
+  blue: '#74aef0',
+  magenta: '#c795e6',
+  cyan: '#5cc7b8',
+  white: '#c9d2d0',
+  brightBlack: '#788688',
+  brightRed: '#ff978c',
+  brightGreen: '#a9dd8b',
+  brightYellow: '#f5cd76',
+  brightBlue: '#98c6fb',
+  brightMagenta: '#dcb3f4',
+  brightCyan: '#80dfd1',
+  brightWhite: '#f3f7f6',
+};
+
+/** Colours on a light ground. */
+export const LIGHT: ITheme = {
+  background: '#fbfcfb',
+  foreground: '#20292a',
+  cursor: '#0e6f68',
+  cursorAccent: '#fbfcfb',
+  selectionBackground: '#9fd0c999',
+  black: '#20292a',
+  red: '#b3261e',
+  green: '#3b7a1e',
+  yellow: '#8a6100',
+  blue: '#1f5fb0',
+  magenta: '#8138a8',
+  cyan: '#0b7167',
+  white: '#5f6b6c',
+  brightBlack: '#5f6b6c',
+  brightRed: '#c93b31',
+  brightGreen: '#3f7f22',
+  brightYellow: '#8f6600',
+  brightBlue: '#2a6cc4',
+  brightMagenta: '#9247bd',
+  brightCyan: '#0e7c71',
+  brightWhite: '#20292a',
+};
