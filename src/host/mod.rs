@@ -3,6 +3,7 @@
 pub mod activation;
 pub mod addresses;
 pub mod connection_info;
+pub mod directory_watch;
 pub mod environment;
 pub mod journal;
 pub mod listen;

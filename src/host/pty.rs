@@ -268,7 +268,8 @@ pub fn open(launch: &Launch) -> Result<(Terminal, Program), Error> {
         .id()
         .and_then(|pid| i32::try_from(pid).ok())
         .ok_or_else(|| start_error(io::ErrorKind::NotFound.into()))?;
-    let master = AsyncFd::new(master).map_err(Error::Open)?;
+    // SAFETY: the file owns its descriptor, is owned by the registration, and is never exchanged for another.
+    let master = unsafe { AsyncFd::register(master) }.map_err(|error| Error::Open(error.into()))?;
     Ok((Terminal { master, slave: Mutex::new(Some(slave)) }, Program { child, session: Session::new(pid) }))
 }
 

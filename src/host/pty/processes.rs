@@ -68,9 +68,15 @@ impl Session {
         let members = self.look();
         for signal in signals {
             match &members {
-                // Gone meanwhile is fine.
-                Some(members) => members.iter().for_each(|pid| drop(kill(Pid::from_raw(*pid), *signal))),
-                None => drop(killpg(self.0, *signal)),
+                Some(members) => {
+                    for pid in members {
+                        // Gone meanwhile is fine.
+                        let _ = kill(Pid::from_raw(*pid), *signal);
+                    }
+                }
+                None => {
+                    let _ = killpg(self.0, *signal);
+                }
             }
         }
     }

@@ -1,13 +1,16 @@
 //! One client: its requests and its typing, in order.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures_util::{
     FutureExt,
     future::{BoxFuture, join_all, ready},
     stream::{FuturesUnordered, StreamExt},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 
 use super::{
     error::Error,
@@ -22,6 +25,8 @@ use super::{
 const WAITING_INPUT_BYTES: usize = 4 << 20;
 /// Requests of one client that are being answered. When there are more, the client is not read from.
 const WAITING_ANSWERS: usize = 64;
+/// How long typing of a client that has left waits for the program.
+const LATE_TYPING: Duration = Duration::from_secs(10);
 
 /// An answer that may take a while.
 type Pending = BoxFuture<'static, Result<Answer, Error>>;
@@ -50,6 +55,7 @@ pub(super) async fn serve(registry: Arc<Registry>, peer: Arc<dyn Peer>, mut arri
             () = pass_on(input, &mut connection.typing, &mut connection.typing_bytes) => {}
         }
     }
+    connection.let_go();
 }
 
 /// Passes one piece of typing on when the program takes it. Never done without typing or without a program.
@@ -90,6 +96,24 @@ impl Connection {
         self.attached.as_ref().map(|(session, _)| session.input().clone())
     }
 
+    /// Leaves the session. What was typed before still counts, if the program takes it soon.
+    fn let_go(&mut self) {
+        let typing = std::mem::take(&mut self.typing);
+        self.typing_bytes = 0;
+        let Some((session, _leaves)) = self.attached.take() else { return };
+        let surroundings = self.registry.surroundings();
+        if typing.is_empty() || session.has_ended() || surroundings.shutdown.is_cancelled() {
+            return;
+        }
+        surroundings.tasks.spawn(timeout(LATE_TYPING, async move {
+            for piece in typing {
+                if session.input().send(piece).await.is_err() {
+                    return;
+                }
+            }
+        }));
+    }
+
     /// Data without a session, and answers of an emulator that doesn't lead, are dropped.
     fn take_input(&mut self, input: Input) {
         let Some((session, ticket)) = &self.attached else { return };
@@ -126,9 +150,7 @@ impl Connection {
     }
 
     async fn spawn(&mut self, request: Request) -> Result<(Answer, tokio_util::sync::CancellationToken), Error> {
-        self.typing.clear();
-        self.typing_bytes = 0;
-        self.attached = None;
+        self.let_go();
         let (session, attached) = self.registry.spawn(request, self.link.clone()).await?;
         let opened = attached.ticket.opened();
         self.attached = Some((session, attached.ticket));

@@ -7,16 +7,12 @@ use std::{
     ffi::OsString,
     fs::{self, File, Permissions},
     io::{self, Read},
-    os::{
-        fd::OwnedFd,
-        unix::fs::{DirBuilderExt, PermissionsExt},
-    },
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use tokio::io::unix::AsyncFd;
+use crate::host::directory_watch::DirectoryWatch;
 
 /// The script, with `@HOME@` for the quoted home directory.
 const OPEN_SCRIPT: &str = include_str!("open.sh");
@@ -68,7 +64,7 @@ impl ControlRoot {
         // Again, if somebody has tidied up too much.
         private_directory(&self.sessions)?;
         fs::DirBuilder::new().mode(0o700).create(&path)?;
-        let watch = watch(&path);
+        let watch = DirectoryWatch::new(&path);
         if let Err(error) = &watch {
             tracing::debug!(%error, "control directory is polled");
         }
@@ -91,17 +87,11 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-fn watch(path: &Path) -> io::Result<AsyncFd<File>> {
-    let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-    inotify.add_watch(path, AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CLOSE_WRITE)?;
-    AsyncFd::new(File::from(OwnedFd::from(inotify)))
-}
-
 /// The control directory of one session; removed when dropped.
 #[derive(Debug)]
 pub(super) struct ControlDirectory {
     path: PathBuf,
-    watch: Option<AsyncFd<File>>,
+    watch: Option<DirectoryWatch>,
 }
 
 impl ControlDirectory {
@@ -112,13 +102,12 @@ impl ControlDirectory {
 
     /// Waits until something may have arrived.
     pub(super) async fn changed(&self) {
-        let Some(watch) = &self.watch else { return tokio::time::sleep(POLL).await };
-        let mut events = [0_u8; 4096];
-        loop {
-            let Ok(mut ready) = watch.readable().await else { return tokio::time::sleep(POLL).await };
-            if let Ok(_events) = ready.try_io(|watch| watch.get_ref().read(&mut events)) {
-                return;
-            }
+        let watched = match &self.watch {
+            Some(watch) => watch.changed().await.is_ok(),
+            None => false,
+        };
+        if !watched {
+            tokio::time::sleep(POLL).await;
         }
     }
 

@@ -43,9 +43,9 @@ pub(super) fn compose(base: &Environment, options: &SpawnOptions, places: &Place
     };
     for (name, value) in options.env0.iter().flatten().filter(|(name, _)| is_name(name)) {
         match text(value) {
-            Some(value) => drop(environment.insert(name.into(), value.replace("$HOME", &home).into())),
-            None => drop(environment.remove(OsStr::new(name))),
-        }
+            Some(value) => environment.insert(name.into(), value.replace("$HOME", &home).into()),
+            None => environment.remove(OsStr::new(name)),
+        };
     }
     environment.entry("TERM".into()).or_insert_with(|| TERM.into());
     environment.entry("HOME".into()).or_insert_with(|| places.home.clone().into());

@@ -149,21 +149,33 @@ impl Owner {
                 }
                 self.members.notify(&Notice::resized(size));
             }
-            Command::History(limit, reply) => drop(reply.send(self.output.history(limit).0.to_owned())),
-            Command::Directory(reply) => drop(reply.send(self.directory())),
-            Command::Peers(reply) => drop(reply.send(self.members.peers())),
+            Command::History(limit, reply) => {
+                let _ = reply.send(self.output.history(limit).0.to_owned());
+            }
+            Command::Directory(reply) => {
+                let _ = reply.send(self.directory());
+            }
+            Command::Peers(reply) => {
+                let _ = reply.send(self.members.peers());
+            }
             Command::Broadcast(notice) => self.members.notify(&notice),
-            Command::Describe(reply) => drop(reply.send(Listed {
-                id: self.id.clone().unwrap_or_default(),
-                pid: self.program.pid(),
-                command: self.command.clone(),
-                cwd: self.directory(),
-                rows: self.size.rows,
-                cols: self.size.cols,
-                sockets: self.members.len(),
-                started: self.started,
-            })),
+            Command::Describe(reply) => {
+                let _ = reply.send(self.describe());
+            }
             Command::Destroy(_) => {}
+        }
+    }
+
+    fn describe(&self) -> Listed {
+        Listed {
+            id: self.id.clone().unwrap_or_default(),
+            pid: self.program.pid(),
+            command: self.command.clone(),
+            cwd: self.directory(),
+            rows: self.size.rows,
+            cols: self.size.cols,
+            sockets: self.members.len(),
+            started: self.started,
         }
     }
 

@@ -9,6 +9,7 @@ use std::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Limits, control::ControlRoot, environment::Places, registry::Registry, session::Surroundings};
+use crate::host::environment::Environment;
 
 /// Where terminals live and what their programs get.
 #[derive(Clone, Debug)]

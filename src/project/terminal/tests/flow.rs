@@ -169,9 +169,9 @@ async fn flow_messages_are_few_and_text() {
     let begin = Instant::now();
     let script = "i=0; while [ $i -lt 400 ]; do printf '\\342\\202'; printf '\\254'; i=$((i+1)); done; echo; sleep 60";
     client.spawn(spawn("a", "sh", &["-c", script])).await;
-    client.until_data(&"€".repeat(400)).await;
+    client.until_data(&("€".repeat(400) + "\r\n")).await;
     let allowed = begin.elapsed().as_millis() / 100 + 2;
     assert!(client.log().len() as u128 <= allowed + 1, "{} messages", client.log().len());
-    assert_eq!(client.data(), "€".repeat(400));
+    assert_eq!(client.data(), "€".repeat(400) + "\r\n");
     server.stop().await;
 }
