@@ -16,6 +16,8 @@ use crate::host::{
 
 /// What the page's emulator is compatible with.
 const TERM: &str = "xterm-256color";
+/// What programs need to know that we speak UTF-8, on machines that say nothing about it.
+const LANG: &str = "C.UTF-8";
 /// The shell people expect.
 const DEFAULT_SHELL: &str = "bash";
 
@@ -38,6 +40,9 @@ pub(super) fn compose(base: &Environment, options: &SpawnOptions, places: &Place
         None => {
             let mut base = base.clone();
             base.insert("TERM".into(), TERM.into());
+            if !["LC_ALL", "LC_CTYPE", "LANG"].iter().any(|name| base.contains_key(OsStr::new(name))) {
+                base.insert("LANG".into(), LANG.into());
+            }
             base
         }
     };
@@ -192,6 +197,7 @@ mod tests {
         assert_eq!(get(&environment, "TERM"), Some("xterm-256color"));
         assert_eq!(get(&environment, "PATH"), Some("/data/bin:/bin"));
         assert_eq!(get(&environment, "HOME"), Some("/home/ada"));
+        assert_eq!(get(&environment, "LANG"), Some("C.UTF-8"));
         assert_eq!(get(&environment, "a=b"), None);
     }
 

@@ -23,6 +23,9 @@ pub(super) enum Error {
     /// The program can't be started.
     #[error(transparent)]
     Start(#[from] pty::Error),
+    /// The program takes longer to start than clients wait.
+    #[error("the program does not start")]
+    SlowStart,
     /// The session's control directory can't be made.
     #[error("the session's control directory can't be made: {0}")]
     Control(#[source] std::io::Error),
@@ -48,6 +51,7 @@ impl Error {
             Error::NoSuchProgram(_) | Error::NoShell | Error::NoSession => Some("ENOENT"),
             Error::TooManySessions(_) | Error::TooManySockets(_) => Some("EAGAIN"),
             Error::ShuttingDown => Some("503"),
+            Error::SlowStart => Some("408"),
             Error::Start(_) | Error::Control(_) => None,
         }
     }

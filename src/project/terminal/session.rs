@@ -117,8 +117,8 @@ impl Session {
         });
         let prepared = match tokio::time::timeout(START_TIMEOUT, prepared).await {
             Ok(Ok(prepared)) => prepared?,
-            Ok(Err(_panicked)) => return Err(Error::Invalid("the program can't be started")),
-            Err(_elapsed) => return Err(Error::Invalid("the program does not start")),
+            // It has not even been tried when the runtime ends; else it goes on without us and is ended when it is done.
+            Ok(Err(_)) | Err(_) => return Err(Error::SlowStart),
         };
         Ok(prepared.run(surroundings, permit))
     }
