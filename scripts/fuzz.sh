@@ -13,7 +13,7 @@ cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
 
 # The page is no part of what is fuzzed.
 export OUTPOST_PAGE=none
-[ $# -gt 0 ] || set -- packet frame subject handshake
+[ $# -gt 0 ] || set -- packet frame subject interest session handshake sign_in
 cargo +nightly fuzz build
 for target; do
     printf '\n=== %s, %s seconds\n' "$target" "${FUZZ_SECONDS:-600}"

@@ -341,6 +341,16 @@ async fn wire_092_nothing_is_left_when_everybody_is_gone() {
     assert_eq!(server.broker.waiting(), 0);
 }
 
+#[tokio::test]
+async fn a_close_frame_is_answered_with_one() {
+    let server = Server::open();
+    for goodbye in [Message::Close(None), Message::text("41"), Message::text("1")] {
+        let mut peer = server.peer().await;
+        peer.ws.send(goodbye).await.unwrap();
+        assert!(matches!(peer.next().await, Some(Message::Close(_))));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn wire_025_info_is_repeated_until_it_is_acknowledged() {
     let server = Server::open();

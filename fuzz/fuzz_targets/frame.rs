@@ -29,7 +29,10 @@ fn check(argument: Raw<'_>, source: &Bytes, offset: usize, attachments: usize) {
         let parts = tree.as_array().expect("an array");
         assert!((6..=7).contains(&parts.len()), "targets are stripped");
         let without_subject = serde_json::Value::from(&parts[1..]);
-        assert!(kept == 0 || socketio::count_placeholders(&without_subject) >= kept, "an attachment without a placeholder");
+        assert!(
+            kept == 0 || socketio::count_placeholders(&without_subject) >= kept,
+            "an attachment without a placeholder"
+        );
         let numbers = numbers(&without_subject);
         assert!(numbers.iter().all(|n| n.is_some_and(|n| (n as usize) < kept)), "a placeholder without an attachment");
     }
@@ -55,7 +58,9 @@ fn numbers(value: &serde_json::Value) -> Vec<Option<u64>> {
     use serde_json::Value;
     match value {
         Value::Array(items) => items.iter().flat_map(numbers).collect(),
-        Value::Object(map) if map.get("_placeholder") == Some(&Value::Bool(true)) => vec![map.get("num").and_then(Value::as_u64)],
+        Value::Object(map) if map.get("_placeholder") == Some(&Value::Bool(true)) => {
+            vec![map.get("num").and_then(Value::as_u64)]
+        }
         Value::Object(map) => map.values().flat_map(numbers).collect(),
         _ => Vec::new(),
     }

@@ -45,7 +45,9 @@ fn check_json(text: &str) {
             }
         }
         Err(json::Error::TooDeep) => {}
-        Err(json::Error::Malformed(_)) => assert!(theirs.is_err(), "the scanner refuses what serde_json takes: {text:?}"),
+        Err(json::Error::Malformed(_)) => {
+            assert!(theirs.is_err(), "the scanner refuses what serde_json takes: {text:?}")
+        }
     }
 }
 

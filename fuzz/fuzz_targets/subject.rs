@@ -43,7 +43,11 @@ fuzz_target!(|data: &[u8]| {
     }
     if is_valid_pattern(pattern) && is_valid_subject(subject) {
         let tokens = |text| str::split(text, '.').collect::<Vec<_>>();
-        assert_eq!(matches(pattern, subject), naive_matches(&tokens(pattern), &tokens(subject)), "{pattern:?} {subject:?}");
+        assert_eq!(
+            matches(pattern, subject),
+            naive_matches(&tokens(pattern), &tokens(subject)),
+            "{pattern:?} {subject:?}"
+        );
         assert!(matches(subject, subject) && matches(">", subject));
     }
 });

@@ -1,6 +1,10 @@
 //! Signals: stop and reload.
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -10,6 +14,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::Config;
+
+/// A second signal after this time means that somebody does not want to wait.
+const IMPATIENT_AFTER: Duration = Duration::from_secs(1);
 
 /// New settings for parts that run.
 #[derive(Debug)]
@@ -23,7 +30,8 @@ pub struct Reload {
 /// What signals ask for.
 #[derive(Debug)]
 pub struct Signals {
-    /// Cancelled by the first SIGTERM, SIGINT or SIGQUIT. A second one ends the process at once.
+    /// Cancelled by the first SIGTERM, SIGINT or SIGQUIT. Another one a second or more later ends the
+    /// process at once.
     pub shutdown: CancellationToken,
     /// One item per SIGHUP; several that come while one waits count as one.
     pub reload: mpsc::Receiver<()>,
@@ -44,6 +52,7 @@ pub fn listen() -> io::Result<Signals> {
 
 async fn wait(end: [Signal; 3], mut hangup: Signal, shutdown: CancellationToken, reload: mpsc::Sender<()>) {
     let [mut term, mut int, mut quit] = end;
+    let mut first = None;
     loop {
         let name = tokio::select! {
             _ = term.recv() => "SIGTERM",
@@ -55,11 +64,18 @@ async fn wait(end: [Signal; 3], mut hangup: Signal, shutdown: CancellationToken,
                 continue;
             }
         };
-        if shutdown.is_cancelled() {
-            warn!(signal = name, "second signal: leaving at once");
-            std::process::exit(1);
+        match first {
+            None => {
+                info!(signal = name, "stopping");
+                shutdown.cancel();
+                first = Some(Instant::now());
+            }
+            // Some programs signal a process and then its group, which is one wish said twice.
+            Some(at) if at.elapsed() < IMPATIENT_AFTER => {}
+            Some(_) => {
+                warn!(signal = name, "second signal: leaving at once");
+                std::process::exit(1);
+            }
         }
-        info!(signal = name, "stopping");
-        shutdown.cancel();
     }
 }

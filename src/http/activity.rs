@@ -32,6 +32,7 @@ pub(super) struct Activity {
     in_flight: AtomicUsize,
     served: AtomicBool,
     multiplexed: AtomicBool,
+    over: AtomicBool,
 }
 
 /// Marks a request that is being answered.
@@ -48,6 +49,7 @@ impl Activity {
             in_flight: AtomicUsize::new(0),
             served: AtomicBool::new(false),
             multiplexed: AtomicBool::new(false),
+            over: AtomicBool::new(false),
         })
     }
 
@@ -55,8 +57,16 @@ impl Activity {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(NEVER - 1)
     }
 
+    /// Nobody watches any more: the connection was taken over by another protocol.
+    pub(super) fn end(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+
     /// Bytes came in.
     pub(super) fn read(&self) {
+        if self.over.load(Ordering::Relaxed) {
+            return;
+        }
         let now = self.now();
         self.last.store(now, Ordering::Relaxed);
         if self.in_flight.load(Ordering::Relaxed) == 0 && self.head_since.load(Ordering::Relaxed) == NEVER {
@@ -66,13 +76,16 @@ impl Activity {
 
     /// Bytes went out.
     pub(super) fn wrote(&self) {
+        if self.over.load(Ordering::Relaxed) {
+            return;
+        }
         self.last.store(self.now(), Ordering::Relaxed);
         self.blocked_since.store(NEVER, Ordering::Relaxed);
     }
 
     /// The peer takes nothing just now.
     pub(super) fn blocked(&self) {
-        if self.blocked_since.load(Ordering::Relaxed) == NEVER {
+        if !self.over.load(Ordering::Relaxed) && self.blocked_since.load(Ordering::Relaxed) == NEVER {
             self.blocked_since.store(self.now(), Ordering::Relaxed);
         }
     }

@@ -126,7 +126,7 @@ pub(super) async fn serve(
                 if let Err(error) = result {
                     tracing::debug!(?address, %error, "connection");
                 }
-                return;
+                return activity.end();
             }
             () = shared.cut.cancelled() => return,
             () = shared.drain.cancelled(), if !ending => {

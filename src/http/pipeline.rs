@@ -104,11 +104,12 @@ impl Pipeline {
         }
         let inside = path.strip_prefix(self.base_path.as_str()).filter(|rest| rest.is_empty() || rest.starts_with('/'));
         let for_bus = inside.is_some_and(|rest| rest.starts_with("/conat/"));
-        if !self.sign_in.is_required() && (for_bus || origin::is_unsafe(request.method())) {
-            if let Err(refusal) = origin::check_origin(request.headers(), &peer) {
-                tracing::debug!(path, "refused a page of another origin");
-                return self.secured(reply::text(StatusCode::FORBIDDEN, &refusal.to_string()), false);
-            }
+        if !self.sign_in.is_required()
+            && (for_bus || origin::is_unsafe(request.method()))
+            && let Err(refusal) = origin::check_origin(request.headers(), &peer)
+        {
+            tracing::debug!(path, "refused a page of another origin");
+            return self.secured(reply::text(StatusCode::FORBIDDEN, &refusal.to_string()), false);
         }
         if for_bus {
             return self.bus.upgrade(request, peer);
@@ -124,13 +125,13 @@ impl Pipeline {
     /// Sign-in.
     async fn admitted(&self, request: Request<Incoming>, place: Place, peer: Peer) -> Response<Body> {
         let (mut head, body) = request.into_parts();
-        if !self.opens_metrics(&head, &place) {
-            if let Passage::Answered(response, delay) = self.sign_in.admit(&head, &peer) {
-                if !delay.is_zero() {
-                    sleep(delay).await;
-                }
-                return self.secured(*response, false);
+        if !self.opens_metrics(&head, &place)
+            && let Passage::Answered(response, delay) = self.sign_in.admit(&head, &peer)
+        {
+            if !delay.is_zero() {
+                sleep(delay).await;
             }
+            return self.secured(*response, false);
         }
         match place {
             Place::Outside => return self.secured(reply::not_found(), false),

@@ -92,6 +92,7 @@ async fn page(State(context): State<Arc<Context>>, request: Request) -> Response
     let path = head.uri.path().strip_prefix("/static/").unwrap_or_default();
     match context.page.serve(&head, path).await {
         Some(response) => response,
+        None if path == "favicon.ico" => context.page.favicon(&head).await,
         // A page in place of a missing part of itself would be run as a script; and the page cannot stand in for itself.
         None if path.starts_with("assets/") || path == "app.html" => reply::not_found(),
         None => catch_all(&head.method, &head.uri, &context),

@@ -109,7 +109,7 @@ impl Server {
     /// Puts the parts together. Needs to be called on the runtime.
     ///
     /// # Errors
-    /// [`Error`] when a listener or the frontend cannot be used.
+    /// [`enum@Error`] when a listener or the frontend cannot be used.
     pub fn build(settings: Settings, parts: Parts) -> Result<Server, Error> {
         let Settings { limits, host, base_path, identity, static_dir, metrics_token, any_host, drain } = settings;
         let page = match &static_dir {

@@ -49,7 +49,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         }
         match packet.kind {
             Kind::Connect => self.connect(packet.data),
-            Kind::Disconnect => Err(End::Peer),
+            Kind::Disconnect => Err(End::Left),
             Kind::ConnectError => Err(End::Protocol("CONNECT_ERROR from a client")),
             Kind::Event => self.event(source, packet, attachments),
             Kind::Ack => self.acknowledged(packet, attachments),

@@ -23,7 +23,7 @@ use std::{
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
-use futures_util::{Stream, StreamExt, stream::FuturesUnordered};
+use futures_util::{SinkExt, Stream, StreamExt, stream::FuturesUnordered};
 use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite},
@@ -79,8 +79,10 @@ pub struct Origin {
 /// Why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// The peer closed, or the network did.
+    /// The peer closed the WebSocket, or the network did.
     Peer,
+    /// The peer said that it leaves.
+    Left,
     /// The peer broke the protocol (§2.9).
     Protocol(&'static str),
     /// A message was larger than allowed: close code 1009.
@@ -379,7 +381,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                     Heartbeat { at: Instant::now() + self.broker.limits().ping_interval, awaiting_pong: false };
                 Ok(())
             }
-            engineio::Packet::Close => Err(End::Peer),
+            engineio::Packet::Close => Err(End::Left),
             engineio::Packet::Ping => Err(End::Protocol("ping from a client")),
             engineio::Packet::Open(_) => Err(End::Protocol("open packet from a client")),
             engineio::Packet::Upgrade | engineio::Packet::Noop => Ok(()),
@@ -436,8 +438,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let mut close = Vec::new();
         match end {
             End::TooLarge => websocket::push_close(&mut close, 1009),
-            // The library has answered the peer's close frame already.
-            End::Peer => {}
+            // The library has an answer to the peer's close frame ready, which this moves into the write queue.
+            End::Peer => drop(self.ws.flush().await),
             _ => websocket::push_head(&mut close, Opcode::Close, 0),
         }
         let duplex = self.ws.get_mut();

@@ -80,7 +80,7 @@ impl Metrics {
     /// The process's own numbers and those of the broker.
     pub fn new(counters: Arc<Counters>) -> Metrics {
         let mut metrics = Metrics::default();
-        metrics.add(process::Process);
+        metrics.add(process::Process::new());
         metrics.add(Broker(counters));
         metrics
     }

@@ -16,8 +16,15 @@ use super::{MetricsSource, Sample, Value};
 /// The process we are.
 pub(super) struct Process;
 
-/// When the first look was; close enough to the start, since the server makes one when it is built.
+/// When the metrics were put together: close enough to the start of the process.
 static STARTED: OnceLock<f64> = OnceLock::new();
+
+impl Process {
+    pub(super) fn new() -> Process {
+        STARTED.get_or_init(now);
+        Process
+    }
+}
 
 impl MetricsSource for Process {
     fn samples(&self) -> Vec<Sample> {

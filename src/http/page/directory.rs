@@ -79,7 +79,7 @@ impl Directory {
                 let length = bytes.len() as u64;
                 (Content::Bytes(bytes), length, format!("W/\"{version}-gz\""))
             }
-            _ => (Content::File(tokio::fs::File::from_std(found.file)), length, format!("W/\"{version}\"")),
+            _ => (Content::File(tokio::fs::File::from_std(found.file), length), length, format!("W/\"{version}\"")),
         };
         let about = Representation { mime, cache, etag, modified, coding, varies: may_pack, length };
         Some(match send::decide(request, &about) {
@@ -91,10 +91,10 @@ impl Directory {
 
     /// The compressed form, from memory if it was made before.
     async fn pack(&self, path: &str, version: &str, mut file: File) -> Option<Bytes> {
-        if let Ok(packed) = self.packed.lock() {
-            if let Some(known) = packed.iter().find(|known| known.path == path && known.version == version) {
-                return Some(known.bytes.clone());
-            }
+        if let Ok(packed) = self.packed.lock()
+            && let Some(known) = packed.iter().find(|known| known.path == path && known.version == version)
+        {
+            return Some(known.bytes.clone());
         }
         let bytes = tokio::task::spawn_blocking(move || {
             let mut raw = Vec::new();

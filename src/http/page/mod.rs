@@ -9,10 +9,11 @@ mod send;
 use std::path::{Path, PathBuf};
 
 use axum::body::Body;
-use http::{Method, Response, request::Parts};
+use http::{Method, Response, header::RANGE, request::Parts};
 use thiserror::Error;
 
 use directory::Directory;
+use encoding::Coding;
 use send::{Content, Representation};
 
 /// One file of the embedded page; `build.rs` writes the table.
@@ -68,7 +69,7 @@ impl Page {
     /// Another frontend.
     ///
     /// # Errors
-    /// [`Error`] when the directory cannot be read or contains no `app.html`.
+    /// [`enum@Error`] when the directory cannot be read or contains no `app.html`.
     pub fn directory(path: &Path) -> Result<Page, Error> {
         Ok(Page { directory: Some(Directory::open(path)?) })
     }
@@ -119,10 +120,15 @@ fn is_immutable(path: &str) -> bool {
 }
 
 fn serve_asset(request: &Parts, asset: &Asset, cache: &'static str) -> Response<Body> {
-    let coding = encoding::choose(&request.headers, asset.br.is_some(), asset.gz.is_some());
+    // Ranges are ranges of the file, not of a compressed form.
+    let coding = if request.headers.contains_key(RANGE) {
+        Coding::Identity
+    } else {
+        encoding::choose(&request.headers, asset.br.is_some(), asset.gz.is_some())
+    };
     let (bytes, etag) = match (coding, asset.br, asset.gz) {
-        (encoding::Coding::Brotli, Some(br), _) => (br, format!("\"{}-br\"", asset.hash)),
-        (encoding::Coding::Gzip, _, Some(gz)) => (gz, format!("\"{}-gz\"", asset.hash)),
+        (Coding::Brotli, Some(br), _) => (br, format!("\"{}-br\"", asset.hash)),
+        (Coding::Gzip, _, Some(gz)) => (gz, format!("\"{}-gz\"", asset.hash)),
         _ => (asset.raw, format!("\"{}\"", asset.hash)),
     };
     let about = Representation {

@@ -37,7 +37,8 @@ pub(super) struct Representation {
 pub(super) enum Content {
     Static(&'static [u8]),
     Bytes(Bytes),
-    File(tokio::fs::File),
+    /// A file and how much of it was announced.
+    File(tokio::fs::File, u64),
 }
 
 /// What to do with the request.
@@ -148,7 +149,7 @@ pub(super) fn whole(head: Builder, content: Content) -> Response<Body> {
     let body = match content {
         Content::Static(bytes) => Body::from(bytes),
         Content::Bytes(bytes) => Body::from(bytes),
-        Content::File(file) => stream_file(file, 0, u64::MAX),
+        Content::File(file, length) => stream_file(file, 0, length),
     };
     finish(head, body)
 }
@@ -164,7 +165,7 @@ pub(super) fn part(head: Builder, content: Content, (start, end): (u64, u64)) ->
     let body = match content {
         Content::Static(bytes) => slice(Bytes::from_static(bytes)),
         Content::Bytes(bytes) => slice(bytes),
-        Content::File(file) => stream_file(file, start, end.saturating_sub(start).saturating_add(1)),
+        Content::File(file, _) => stream_file(file, start, end.saturating_sub(start).saturating_add(1)),
     };
     finish(head, body)
 }

@@ -18,12 +18,12 @@ impl Cookies {
     pub(super) fn parse(headers: &HeaderMap) -> Cookies {
         let mut cookies = Vec::new();
         // HTTP/2 clients may split the header.
-        for header in headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok()) {
-            for part in header.split(';') {
-                if let Some((name, value)) = part.split_once('=') {
-                    if let Some(value) = percent::decode_strictly(value.trim()) {
-                        cookies.push((name.trim().to_owned(), value));
-                    }
+        for header in headers.get_all(COOKIE) {
+            // Cookies of others on this host may hold anything; they must not hide ours.
+            for part in String::from_utf8_lossy(header.as_bytes()).split(';') {
+                let Some((name, value)) = part.split_once('=') else { continue };
+                if let Some(value) = percent::decode_strictly(value.trim()) {
+                    cookies.push((name.trim().to_owned(), value));
                 }
             }
         }
@@ -55,7 +55,7 @@ mod tests {
 
     fn parse(header: &str) -> Cookies {
         let mut headers = HeaderMap::new();
-        headers.insert(COOKIE, header.parse().unwrap());
+        headers.insert(COOKIE, http::HeaderValue::from_bytes(header.as_bytes()).unwrap());
         Cookies::parse(&headers)
     }
 
@@ -69,6 +69,7 @@ mod tests {
         assert_eq!(cookies.get("novalue"), None);
         assert_eq!(cookies.get("d"), None);
         assert_eq!(parse("a=1; a=%zz").get("a"), Some("1"));
+        assert_eq!(parse("other=über; a=1").get("a"), Some("1"));
     }
 
     #[test]

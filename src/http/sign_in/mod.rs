@@ -143,7 +143,8 @@ impl Token {
     /// Checks the cookies. Unless `may_try`, only those that verified before count.
     fn check_cookies(&self, cookies: &Cookies, host: Option<&str>, may_try: bool) -> Credential {
         let mut result = Credential::Absent;
-        let names = [Some(cookie::NAME.to_owned()), host.map(cookie::name_for)];
+        // Another server on this host may have written the plain name, so the one with our host comes first.
+        let names = [host.map(cookie::name_for), Some(cookie::NAME.to_owned())];
         for name in names.iter().flatten() {
             let Some(value) = cookies.get(name).filter(|value| !value.is_empty()) else { continue };
             match self.check_cookie(value, may_try) {

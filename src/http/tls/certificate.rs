@@ -112,6 +112,7 @@ impl Files {
     fn parameters(&self, now: SystemTime) -> Result<CertificateParams, Error> {
         let mut names = vec![self.host.clone()];
         names.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
+        names.extend(machine_names());
         names.extend(self.addresses.iter().map(IpAddr::to_string));
         let mut alternatives: Vec<SanType> = Vec::new();
         for name in names {
@@ -136,6 +137,23 @@ impl Files {
         parameters.not_before = (now - DAY).into();
         parameters.not_after = (now + DAY * VALID_DAYS).into();
         Ok(parameters)
+    }
+}
+
+/// The machine's name, and the one it has on a local network without a name server.
+fn machine_names() -> Vec<String> {
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
+    let valid = |name: &str| {
+        !name.is_empty()
+            && name.len() <= 63
+            && !name.starts_with('-')
+            && !name.ends_with('-')
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    match name.split('.').all(valid) {
+        true if name.contains('.') => vec![name],
+        true => vec![format!("{name}.local"), name],
+        false => Vec::new(),
     }
 }
 

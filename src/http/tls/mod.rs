@@ -63,7 +63,7 @@ impl Tls {
     /// and `addresses`; a certificate of our own making that is about to expire is renewed; the operator's own is left alone.
     ///
     /// # Errors
-    /// [`Error`] when files cannot be read, written or used.
+    /// [`enum@Error`] when files cannot be read, written or used.
     pub fn open(directory: PathBuf, host: &str, addresses: &[IpAddr]) -> Result<Tls, Error> {
         install_provider();
         let files = Files::new(directory, host, addresses);

@@ -13,11 +13,11 @@ import { busState } from './session';
 import { SignIn } from './sign-in';
 import { isDark, toggleTheme } from './theme';
 
-const VIEWS: { view: View; label: string; icon: IconName }[] = [
+const VIEWS: { view: View; label: string; short?: string; icon: IconName }[] = [
   { view: 'status', label: 'Status', icon: 'status' },
   { view: 'terminal', label: 'Terminal', icon: 'terminal' },
   { view: 'connections', label: 'Connections', icon: 'connections' },
-  { view: 'flight', label: 'Flight recorder', icon: 'flight' },
+  { view: 'flight', label: 'Flight recorder', short: 'Recorder', icon: 'flight' },
 ];
 
 /** Terminals stay as they are while another view is shown, so their view is kept once it was there. */
@@ -64,13 +64,15 @@ export function Shell(): JSX.Element {
   );
 }
 
-function NavLink(props: { view: View; label: string; icon: IconName; current: boolean }): JSX.Element {
-  const { view, label, icon, current } = props;
+function NavLink(props: { view: View; label: string; short?: string; icon: IconName; current: boolean }): JSX.Element {
+  const { view, label, short, icon, current } = props;
   const to: Route = view === 'terminal' ? { view, terminal: lastTerminal.value } : { view };
   return (
     <a class="nav-link" href={hrefOf(to)} aria-current={current ? 'page' : undefined}>
       <Icon name={icon} />
-      <span>{label}</span>
+      <span class="nav-label" data-short={short ?? label}>
+        {label}
+      </span>
     </a>
   );
 }

@@ -117,6 +117,7 @@ export class Client {
   signOut(error: string, code?: number): void {
     this.#refused = { phase: 'signed-out', error, code };
     this.#connection.close('signed out');
+    this.#refused = undefined;
   }
 
   /** Doesn't wait for the back-off. */
@@ -264,9 +265,7 @@ export class Client {
       return;
     }
     this.#statistics.stop();
-    const refused = link.phase === 'closed' ? this.#refused : undefined;
-    this.#refused = undefined;
-    this.#setState(refused ?? link);
+    this.#setState((link.phase === 'closed' && this.#refused) || link);
   }
 
   #received({ name, args, acknowledge }: Incoming): void {

@@ -88,7 +88,11 @@ export class Connection {
 
   /** Ends the connection for good. */
   close(reason = 'closed'): void {
-    if (this.#link.phase === 'open') this.#transport?.send('41');
+    const transport = this.#link.phase === 'open' ? this.#transport : undefined;
+    if (transport) {
+      transport.onclose = null;
+      transport.send('41');
+    }
     this.#drop(reason);
     clearTimeout(this.#retry);
     this.#buffered = [];

@@ -9,7 +9,7 @@ const REPORT_INTERVAL_MS = 45_000;
 /** Tells the server now and then, if something changed, how much has arrived here. */
 export class ReceiveStatistics {
   #received: Received = { messages: 0, bytes: 0 };
-  #reported = -1;
+  #reported = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
 
   constructor(private readonly report: (received: Received) => void) {}
@@ -18,7 +18,7 @@ export class ReceiveStatistics {
   start(): void {
     this.stop();
     this.#received = { messages: 0, bytes: 0 };
-    this.#reported = -1;
+    this.#reported = 0;
     this.#timer = setInterval(() => this.#tell(), REPORT_INTERVAL_MS);
   }
 

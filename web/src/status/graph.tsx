@@ -4,7 +4,6 @@ import type { JSX } from 'preact';
 import type uPlot from 'uplot';
 import { isDark } from '../app/theme';
 import { history, HISTORY_LENGTH } from './feed';
-import type { Rates } from './rates';
 
 type Quantity = 'messagesIn' | 'messagesOut' | 'bytesIn' | 'bytesOut';
 
@@ -14,12 +13,14 @@ interface Props {
   incoming: Quantity;
   outgoing: Quantity;
   format: (value: number) => string;
+  /** Are the numbers bytes, whose round values are powers of two? */
+  binary?: boolean;
 }
 
-const HEIGHT = 180;
+const HEIGHT = 220;
 
 /** A live graph of two rates over the last five minutes. */
-export function Graph({ title, incoming, outgoing, format }: Props): JSX.Element {
+export function Graph({ title, incoming, outgoing, format, binary = false }: Props): JSX.Element {
   const host = useRef<HTMLDivElement>(null);
   const failed = useSignal(false);
   const dark = isDark.value;
@@ -30,7 +31,7 @@ export function Graph({ title, incoming, outgoing, format }: Props): JSX.Element
     let gone = false;
     import('./plot').then(
       ({ plot }) => {
-        if (!gone) cleanUp = plot(element, HEIGHT, () => table(incoming, outgoing), format);
+        if (!gone) cleanUp = plot(element, HEIGHT, () => table(incoming, outgoing), format, binary);
       },
       () => (failed.value = true),
     );
@@ -38,7 +39,7 @@ export function Graph({ title, incoming, outgoing, format }: Props): JSX.Element
       gone = true;
       cleanUp?.();
     };
-  }, [incoming, outgoing, format, dark, failed]);
+  }, [incoming, outgoing, format, binary, dark, failed]);
   const last = history.value.at(-1);
   const [latestIn, latestOut] = last && 'cpu' in last ? [format(last[incoming]), format(last[outgoing])] : ['–', '–'];
   return (
@@ -66,7 +67,7 @@ function table(incoming: Quantity, outgoing: Quantity): uPlot.AlignedData {
   const outs: (number | null)[] = [null];
   for (const row of rows) {
     if (row.time / 1000 <= (times[0] ?? 0)) continue;
-    const rates = 'cpu' in row ? (row as Rates) : undefined;
+    const rates = 'cpu' in row ? row : undefined;
     times.push(row.time / 1000);
     ins.push(rates?.[incoming] ?? null);
     outs.push(rates?.[outgoing] ?? null);

@@ -11,6 +11,7 @@ export function plot(
   height: number,
   data: () => UPlot.AlignedData,
   format: (value: number) => string,
+  binary: boolean,
 ): () => void {
   const colour = (name: string) => resolveColour(element, name);
   const axis: UPlot.Axis = {
@@ -37,8 +38,13 @@ export function plot(
       scales: { y: { range: (_, __, max) => [0, Math.max(max * 1.15, 1)] } },
       series: [{}, series('in', '--in'), series('out', '--out')],
       axes: [
-        { ...axis, space: 70, values: (_, times) => times.map(clockLabel) },
-        { ...axis, size: 62, values: (_, values) => values.map((value) => format(value)) },
+        { ...axis, space: 70, size: 28, values: (_, times) => times.map(clockLabel) },
+        {
+          ...axis,
+          size: 62,
+          incrs: binary ? BINARY_STEPS : DECIMAL_STEPS,
+          values: (_, values) => values.map((value) => format(value)),
+        },
       ],
     },
     data(),
@@ -54,6 +60,15 @@ export function plot(
     observer.disconnect();
     chart.destroy();
   };
+}
+
+const DECIMAL_STEPS = steps(1000);
+const BINARY_STEPS = steps(1024);
+
+/** 1, 2, 5, 10, 20, 50 … of each unit. */
+function steps(unit: number): number[] {
+  const within = [1, 2, 5, 10, 20, 50, 100, 200, 500];
+  return [0, 1, 2, 3, 4].flatMap((power) => within.map((step) => step * unit ** power));
 }
 
 /** The colour a custom property stands for right here, as `rgb(…)`; a canvas can't look it up. */

@@ -53,21 +53,16 @@ export function StatusView(): JSX.Element {
         <Metric name="cpu" label="CPU" note={`${formatSpan(status.cpu_ms)} in all`}>
           {rates ? `${(rates.cpu * 100).toFixed(1)} %` : '–'}
         </Metric>
-        <Metric name="drops" label="Dropped" alert={status.drops > 0} note="messages, since start">
+        <Metric name="drops" label="Dropped messages" alert={status.drops > 0} note="since start">
           {formatCount(status.drops)}
         </Metric>
-        <Metric
-          name="slow-readers"
-          label="Slow readers"
-          alert={status.slow_readers > 0}
-          note="disconnected, since start"
-        >
+        <Metric name="slow-readers" label="Slow readers" alert={status.slow_readers > 0} note="since start">
           {formatCount(status.slow_readers)}
         </Metric>
       </dl>
       <div class="graphs">
         <Graph title="Messages" incoming="messagesIn" outgoing="messagesOut" format={messagesPerSecond} />
-        <Graph title="Throughput" incoming="bytesIn" outgoing="bytesOut" format={bytesPerSecond} />
+        <Graph title="Throughput" incoming="bytesIn" outgoing="bytesOut" format={bytesPerSecond} binary />
       </div>
       <dl class="totals">
         <Total label="Messages in">{formatCount(status.messages_in)}</Total>

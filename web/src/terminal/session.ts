@@ -1,7 +1,7 @@
 import { sleep } from '../bus/backoff';
 import type { Client } from '../bus/client';
 import { Emitter } from '../bus/emitter';
-import { BusError, messageOf } from '../bus/error';
+import { BusError, DisconnectedError, messageOf } from '../bus/error';
 import { Socket } from '../bus/socket';
 import { OutputProbe } from './probe';
 import { commonSize, isSize, type Size } from './sizes';
@@ -117,13 +117,13 @@ export class TerminalSession {
     }
     this.#negotiating = true;
     try {
-      do {
-        this.#negotiateAgain = false;
-        await this.#negotiate();
-      } while (this.#negotiateAgain);
+      await this.#negotiate();
     } finally {
       this.#negotiating = false;
     }
+    if (!this.#negotiateAgain) return;
+    this.#negotiateAgain = false;
+    await this.fit();
   }
 
   /** Ends every other browser's view of this session. */
@@ -184,7 +184,7 @@ export class TerminalSession {
     const options = { id: this.id, cwd: '', env0: {}, timeout: SPAWN_TIMEOUT_MS, ...this.screen.proposedSize() };
     try {
       const reply = await socket.request({ cmd: 'spawn', command: '', args: [], options }, ATTACH_TIMEOUT_MS);
-      return (reply.data ?? {}) as { pid?: unknown; history?: string };
+      return reply.data ?? {};
     } catch (error) {
       socket.close();
       throw isRefusal(error) ? new SpawnRefused(messageOf(error)) : error;
@@ -304,5 +304,6 @@ class SpawnRefused extends Error {}
 
 /** Did the service say no, rather than not answer? */
 function isRefusal(error: unknown): boolean {
-  return error instanceof BusError && ![408, 503, 'EPIPE'].includes(error.code ?? 408);
+  if (!(error instanceof BusError) || error instanceof DisconnectedError) return false;
+  return ![408, 503, 'EPIPE'].includes(error.code ?? '');
 }
