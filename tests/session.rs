@@ -50,7 +50,7 @@ impl Server {
         let origin =
             Origin { headers: http::HeaderMap::new(), query: String::new(), address: Ipv4Addr::LOCALHOST.into() };
         let (broker, shutdown) = (self.broker.clone(), self.shutdown.clone());
-        tokio::spawn(session::serve(far, Default::default(), broker, origin, shutdown));
+        tokio::spawn(session::serve(far, broker, origin, shutdown));
         let ws = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
         let mut peer = Peer { ws };
         assert!(peer.text().await.starts_with(r#"0{"sid":""#));

@@ -1,6 +1,9 @@
 //! One client that speaks either protocol: what differs between the two servers is in this file.
 
-use std::io;
+use std::{
+    io,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use memchr::{memchr, memmem};
 
@@ -167,11 +170,13 @@ impl Client {
 
     /// Subscribes and waits until the subscription is in effect.
     pub async fn subscribe(&mut self, pattern: &str) -> io::Result<()> {
+        /// A queue group of one's own means that everybody gets everything.
+        static QUEUES: AtomicU64 = AtomicU64::new(0);
         self.subscriptions += 1;
-        let id = self.subscriptions;
+        let (id, queue) = (self.subscriptions, QUEUES.fetch_add(1, Ordering::Relaxed));
         match self.kind {
             Kind::Outpost => {
-                self.outgoing.text(&format!(r#"42{id}["subscribe",{{"subject":"{pattern}","queue":"q{id}"}}]"#));
+                self.outgoing.text(&format!(r#"42{id}["subscribe",{{"subject":"{pattern}","queue":"q{queue}"}}]"#));
                 self.flush().await?;
                 self.expect(format!(r#"43{id}[{{"status":"added"}}]"#).as_bytes()).await?;
             }

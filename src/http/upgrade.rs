@@ -5,7 +5,6 @@ use std::{
     sync::Arc,
 };
 
-use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Request, Response, StatusCode,
     header::{CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE},
@@ -54,7 +53,7 @@ impl BusEndpoint for BrokerEndpoint {
         let upgrade = hyper::upgrade::on(request);
         self.sessions.spawn(async move {
             match upgrade.await {
-                Ok(upgraded) => session::serve(TokioIo::new(upgraded), Bytes::new(), broker, origin, shutdown).await,
+                Ok(upgraded) => session::serve(TokioIo::new(upgraded), broker, origin, shutdown).await,
                 Err(error) => tracing::debug!(%error, "a connection went away while it was upgraded"),
             }
         });

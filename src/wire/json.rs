@@ -22,6 +22,21 @@ pub enum Error {
     TooDeep,
 }
 
+/// Where a [`Raw`] is in the text it was scanned from, to come back to it without scanning again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    start: usize,
+    end: usize,
+    suspicious: bool,
+}
+
+impl Span {
+    /// The value again. `text` has to be what was scanned; anything else gives a value that is not JSON, or an empty one.
+    pub fn of(self, text: &str) -> Raw<'_> {
+        Raw { text: text.get(self.start..self.end).unwrap_or_default(), start: self.start, suspicious: self.suspicious }
+    }
+}
+
 /// One well-formed JSON value, as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Raw<'a> {
@@ -44,6 +59,11 @@ impl<'a> Raw<'a> {
     /// Where the text ends in what was scanned.
     pub fn end(&self) -> usize {
         self.start + self.text.len()
+    }
+
+    /// Where it is.
+    pub fn span(&self) -> Span {
+        Span { start: self.start, end: self.end(), suspicious: self.suspicious }
     }
 
     /// Whether the value may contain a socket.io placeholder object: a string with `_placeholder` in it, or with an

@@ -129,17 +129,6 @@ impl<'a> Packet<'a> {
         Ok(Event { name, argument })
     }
 
-    /// Checks that the JSON is well formed and an array.
-    ///
-    /// # Errors
-    /// It is not.
-    pub fn check(&self) -> Result<(), Error> {
-        let mut scanner = Scanner::new(self.data);
-        let value = scanner.value()?;
-        scanner.finish()?;
-        if value.is_array() { Ok(()) } else { Err(Error::Shape) }
-    }
-
     /// The first argument of an acknowledgement, if there is one.
     ///
     /// # Errors

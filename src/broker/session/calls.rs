@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    End, Pending, Session,
+    Pending, Session,
     events::{milliseconds, text_field},
     packet::{self, Answer},
 };
@@ -15,7 +15,7 @@ use crate::{
         CallError,
         rpc::{CallKind, Fields, RpcCall},
     },
-    wire::{frame::Attachments, json::Raw, socketio, subject::is_valid_subject},
+    wire::{frame::Attachments, json::Raw, subject::is_valid_subject},
 };
 
 /// Calls that a service may owe an answer.
@@ -160,10 +160,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     }
 
     /// An acknowledgement from the client: of `info`, or the answer of a service.
-    pub(super) fn acknowledged(&mut self, packet: socketio::Packet<'_>, attachments: Attachments) -> Result<(), End> {
-        self.require_connection()?;
-        let argument = packet.ack_argument().map_err(|_| End::Protocol("malformed acknowledgement"))?;
-        match packet.id.and_then(|id| self.pending.remove(&id)) {
+    pub(super) fn acknowledged(&mut self, id: Option<u64>, argument: Option<Raw<'_>>, attachments: Attachments) {
+        match id.and_then(|id| self.pending.remove(&id)) {
             Some(Pending::Info) => self.info = None,
             Some(Pending::Call(reply)) => {
                 // A caller that is gone does not care.
@@ -171,7 +169,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             }
             None => {}
         }
-        Ok(())
     }
 
     /// `rpc-raw-response` from a service. Only the connection that was asked has the request id in its table.

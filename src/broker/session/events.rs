@@ -11,8 +11,10 @@ use tokio::{
 
 use super::{
     End, INFO_GIVE_UP, INFO_PAUSE, INFO_TIMEOUT, InfoRepeat, Session,
+    assembling::Head,
     calls::Finished,
     packet::{self, Answer},
+    utf8,
 };
 use crate::{
     broker::{
@@ -21,7 +23,7 @@ use crate::{
     wire::{
         frame::{self, Attachments, Frame},
         json::Raw,
-        socketio::{self, Kind},
+        socketio::{Kind, Packet},
     },
 };
 
@@ -33,31 +35,32 @@ const LATE_ANSWER: Duration = Duration::from_millis(300);
 const RELIEF_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
-    pub(super) fn dispatch(
-        &mut self,
-        source: &Bytes,
-        packet: socketio::Packet<'_>,
-        attachments: Attachments,
-    ) -> Result<(), End> {
-        if packet.namespace != "/" {
-            if packet.kind == Kind::Connect {
-                let refused = json!({"message": "Invalid namespace"});
-                self.write_text(&format!("44{},{refused}", packet.namespace));
-                return Ok(());
+    /// Handles a packet that is complete.
+    pub(super) fn dispatch(&mut self, source: &Bytes, head: Head, attachments: Attachments) -> Result<(), End> {
+        let data = utf8(source)?.get(head.offset..).unwrap_or_default();
+        match head.kind {
+            Kind::Event => self.event(source, data, head, attachments),
+            Kind::Ack => {
+                self.acknowledged(head.id, head.argument.map(|a| a.of(data)), attachments);
+                Ok(())
             }
-            return Err(End::Protocol("packet for an unknown namespace"));
-        }
-        match packet.kind {
-            Kind::Connect => self.connect(packet.data),
             Kind::Disconnect => Err(End::Left),
-            Kind::ConnectError => Err(End::Protocol("CONNECT_ERROR from a client")),
-            Kind::Event => self.event(source, packet, attachments),
-            Kind::Ack => self.acknowledged(packet, attachments),
+            Kind::Connect | Kind::ConnectError => Err(End::Protocol("packet that only a server sends")),
         }
     }
 
+    /// A packet for a namespace that does not exist (§2.4).
+    pub(super) fn foreign(&mut self, packet: &Packet<'_>) -> Result<(), End> {
+        if packet.kind != Kind::Connect {
+            return Err(End::Protocol("packet for an unknown namespace"));
+        }
+        let refused = json!({"message": "Invalid namespace"});
+        self.write_text(&format!("44{},{refused}", packet.namespace));
+        Ok(())
+    }
+
     /// CONNECT: names the user, counts the connection and says `info` (§§3.2–3.5).
-    fn connect(&mut self, auth: &str) -> Result<(), End> {
+    pub(super) fn connect(&mut self, auth: &str) -> Result<(), End> {
         if self.connection.is_some() {
             return Err(End::Protocol("CONNECT twice"));
         }
@@ -99,20 +102,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         Ok(())
     }
 
-    fn event(&mut self, source: &Bytes, packet: socketio::Packet<'_>, attachments: Attachments) -> Result<(), End> {
-        let offset = 1 + packet.data_start;
-        let event = packet.event().map_err(|_| End::Protocol("malformed event"))?;
-        let name = event.name.as_str().unwrap_or_default();
+    fn event(&mut self, source: &Bytes, data: &str, head: Head, attachments: Attachments) -> Result<(), End> {
+        let name = head.name.and_then(|name| name.of(data).as_str()).unwrap_or_default();
+        let argument = head.argument.map(|a| a.of(data));
         let connection = self.require_connection()?;
         if let Err(throttled) = connection.admit_event(name == "subscriptions") {
-            self.throttle(&name, packet.id, event.argument, throttled);
+            self.throttle(&name, head.id, argument, throttled);
             return Ok(());
         }
-        let id = packet.id;
+        let (id, offset) = (head.id, head.offset);
         match &*name {
-            "publish" => self.publish(source, offset, event.argument, id, attachments),
-            "subscribe" => self.each(id, event.argument, subscribe),
-            "unsubscribe" => self.each(id, event.argument, |connection, argument| {
+            "publish" => self.publish(source, offset, argument, id, attachments),
+            "subscribe" => self.each(id, argument, subscribe),
+            "unsubscribe" => self.each(id, argument, |connection, argument| {
                 if let Some(pattern) = text_field(argument, "subject") {
                     connection.unsubscribe(&pattern);
                 }
@@ -122,20 +124,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 let patterns: Value = self.require_connection()?.subscriptions().map(|p| Value::from(&**p)).collect();
                 self.acknowledge(id, patterns.into());
             }
-            "wait-for-interest" => self.wait_for_interest(id, event.argument),
-            "stats" => self.stats(event.argument),
+            "wait-for-interest" => self.wait_for_interest(id, argument),
+            "stats" => self.stats(argument),
             "cluster" => self.acknowledge(id, Answer::Json(json!([self.broker.address()]))),
-            "rpc-service" => self.each(id, event.argument, register_service),
-            "rpc-service-close" => self.each(id, event.argument, |connection, argument| {
+            "rpc-service" => self.each(id, argument, register_service),
+            "rpc-service-close" => self.each(id, argument, |connection, argument| {
                 if let Some(pattern) = text_field(argument, "subject") {
                     connection.close_service(&pattern);
                 }
                 Value::Null
             }),
-            "rpc" => self.call(CallKind::Rpc, id, event.argument, attachments),
-            "fast-rpc" => self.call(CallKind::FastRpc, id, event.argument, attachments),
-            "rpc-raw" => self.call(CallKind::RpcRaw, id, event.argument, attachments),
-            "rpc-raw-response" => self.raw_response(event.argument, attachments),
+            "rpc" => self.call(CallKind::Rpc, id, argument, attachments),
+            "fast-rpc" => self.call(CallKind::FastRpc, id, argument, attachments),
+            "rpc-raw" => self.call(CallKind::RpcRaw, id, argument, attachments),
+            "rpc-raw-response" => self.raw_response(argument, attachments),
             // Events the server does not know are ignored and never acknowledged (§2.6).
             _ => {}
         }

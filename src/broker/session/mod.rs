@@ -36,7 +36,11 @@ use tokio_tungstenite::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{assembling::Assembling, calls::Finished, duplex::Duplex};
+use self::{
+    assembling::{Assembling, Head},
+    calls::Finished,
+    duplex::Duplex,
+};
 use super::{
     Broker, Connection,
     outbox::{Closed, Item, Outbox},
@@ -136,8 +140,8 @@ struct Session<S> {
     armed: Instant,
 }
 
-/// Runs a session on an upgraded connection until it ends. `leftover` are bytes that were read behind the upgrade request.
-pub async fn serve<S>(io: S, leftover: Bytes, broker: Arc<Broker>, origin: Origin, shutdown: CancellationToken)
+/// Runs a session on an upgraded connection until it ends.
+pub async fn serve<S>(io: S, broker: Arc<Broker>, origin: Origin, shutdown: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
@@ -147,8 +151,8 @@ where
         .write_buffer_size(0)
         .max_message_size(Some(limits.max_payload))
         .max_frame_size(Some(limits.max_payload));
-    let duplex = Duplex::new(io);
-    let ws = WebSocketStream::from_partially_read(duplex, leftover.to_vec(), Role::Server, Some(config)).await;
+    // Not `from_partially_read`: with that the library would read message by message instead of a buffer at a time.
+    let ws = WebSocketStream::from_raw_socket(Duplex::new(io), Role::Server, Some(config)).await;
     let now = Instant::now();
     let armed = now + limits.ping_interval.min(limits.connect_timeout);
     broker.counters().connections.add(1);
@@ -358,8 +362,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     }
 
     fn receive_text(&mut self, source: Bytes) -> Result<(), End> {
-        // The WebSocket library has checked this already; checking again is cheaper than unsafe code is worth.
-        let text = std::str::from_utf8(&source).map_err(|_| End::Protocol("text is not UTF-8"))?;
+        let text = utf8(&source)?;
         let packet = engineio::Packet::decode(text).map_err(|_| End::Protocol("unknown engine.io packet"))?;
         match packet {
             engineio::Packet::Message(message) => {
@@ -367,14 +370,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                     return Err(End::Protocol("text packet between attachments"));
                 }
                 let packet = socketio::Packet::decode(message).map_err(|_| End::Protocol("malformed packet"))?;
+                if packet.namespace != "/" {
+                    return self.foreign(&packet);
+                }
+                let head = Head::read(&packet)?;
+                if head.kind == socketio::Kind::Connect {
+                    return self.connect(packet.data);
+                }
+                self.require_connection()?;
                 if packet.attachments > 0 {
-                    self.require_connection()?;
-                    // Malformed text ends the connection now, not when the last attachment is there.
-                    packet.check().map_err(|_| End::Protocol("malformed packet"))?;
-                    self.assembling = Some(Assembling::new(source.clone(), packet.attachments));
+                    self.assembling = Some(Assembling::new(head, source.clone(), packet.attachments));
                     return Ok(());
                 }
-                self.dispatch(&source, packet, Default::default())
+                self.dispatch(&source, head, Default::default())
             }
             engineio::Packet::Pong => {
                 self.heartbeat =
@@ -397,14 +405,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         if assembling.bytes() > 2 * self.broker.limits().max_payload {
             return Err(End::TooLarge);
         }
-        if !complete {
-            return Ok(());
+        match self.assembling.take_if(|_| complete) {
+            Some(Assembling { head, source, attachments, .. }) => self.dispatch(&source, head, attachments),
+            None => Ok(()),
         }
-        let Some(Assembling { source, attachments, .. }) = self.assembling.take() else { return Ok(()) };
-        let text = std::str::from_utf8(&source).map_err(|_| End::Protocol("text is not UTF-8"))?;
-        let message = text.get(1..).unwrap_or_default();
-        let packet = socketio::Packet::decode(message).map_err(|_| End::Protocol("malformed packet"))?;
-        self.dispatch(&source, packet, attachments)
     }
 
     fn require_connection(&mut self) -> Result<&mut Connection, End> {
@@ -485,6 +489,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             let _ = connection.outbox().push(Item::Packet(packet));
         }
     }
+}
+
+/// The WebSocket library has checked this already; checking again is cheaper than unsafe code is worth.
+fn utf8(source: &Bytes) -> Result<&str, End> {
+    std::str::from_utf8(source).map_err(|_| End::Protocol("text is not UTF-8"))
 }
 
 fn end_of(error: &tungstenite::Error) -> End {
