@@ -1,6 +1,6 @@
 //! What a client is told when a request fails.
 
-use crate::host::pty;
+use crate::{bus::Code, host::pty};
 
 /// Why a request can't be granted.
 #[derive(Debug, thiserror::Error)]
@@ -45,13 +45,13 @@ pub(super) enum Error {
 
 impl Error {
     /// The code that goes with the message, if clients know one.
-    pub(super) fn code(&self) -> Option<&'static str> {
+    pub(super) fn code(&self) -> Option<Code> {
         match self {
-            Error::Malformed(_) | Error::Invalid(_) | Error::UnknownCommand(_) => Some("EINVAL"),
-            Error::NoSuchProgram(_) | Error::NoShell | Error::NoSession => Some("ENOENT"),
-            Error::TooManySessions(_) | Error::TooManySockets(_) => Some("EAGAIN"),
-            Error::ShuttingDown => Some("503"),
-            Error::SlowStart => Some("408"),
+            Error::Malformed(_) | Error::Invalid(_) | Error::UnknownCommand(_) => Some("EINVAL".into()),
+            Error::NoSuchProgram(_) | Error::NoShell | Error::NoSession => Some("ENOENT".into()),
+            Error::TooManySessions(_) | Error::TooManySockets(_) => Some(429.into()),
+            Error::ShuttingDown => Some(503.into()),
+            Error::SlowStart => Some(408.into()),
             Error::Start(_) | Error::Control(_) => None,
         }
     }

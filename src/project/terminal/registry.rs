@@ -35,6 +35,11 @@ impl Registry {
         &self.surroundings
     }
 
+    /// How many sessions run now.
+    pub(super) fn running(&self) -> usize {
+        self.surroundings.limits.sessions.saturating_sub(self.permits.available_permits())
+    }
+
     /// Attaches a socket to the session of a `spawn` request, which is started if it doesn't run.
     pub(super) async fn spawn(self: &Arc<Self>, request: Request, link: Link) -> Result<(Session, Attached), Error> {
         let options = request.options.as_ref();
