@@ -48,6 +48,9 @@ struct Args {
     /// A Markdown file whose section between the markers `load` gets the table.
     #[arg(long)]
     write: Option<PathBuf>,
+    /// Instead of measuring, puts what Criterion left in this folder into the section `inside` of that file.
+    #[arg(long)]
+    criterion: Option<PathBuf>,
     /// What cargo passes to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
@@ -55,6 +58,14 @@ struct Args {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
+    if let Some(folder) = &args.criterion {
+        let table = report::criterion(folder)?;
+        println!("{table}");
+        if let Some(path) = &args.write {
+            report::write_section(path, "inside", &table)?;
+        }
+        return Ok(());
+    }
     raise_descriptor_limit();
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(measure(args))
 }

@@ -111,6 +111,31 @@ pub fn table(rows: &[Row]) -> String {
     out
 }
 
+/// A table of what Criterion measured last: `GROUP/WHAT/PARAMETER/new/estimates.json`.
+pub fn criterion(folder: &Path) -> io::Result<String> {
+    let mut out = String::from("| | | time | budget | |\n|---|--:|--:|---|---|\n");
+    for (group, what) in
+        [("interest", "match"), ("interest", "subscribe and unsubscribe"), ("codec", "decode"), ("codec", "encode")]
+    {
+        let folder = folder.join(group).join(what);
+        let mut parameters: Vec<u64> =
+            fs::read_dir(&folder)?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+        parameters.sort_unstable();
+        for parameter in parameters {
+            let estimates = fs::read_to_string(folder.join(format!("{parameter}/new/estimates.json")))?;
+            let estimates: serde_json::Value = serde_json::from_str(&estimates)?;
+            let nanos = estimates["median"]["point_estimate"].as_f64().unwrap_or(f64::NAN);
+            let (budget, verdict) = match (what, parameter) {
+                ("match", 1_000_000) => ("≤ 5 µs", if nanos <= 5_000.0 { "holds" } else { "misses the number" }),
+                _ => ("", ""),
+            };
+            let of = number(parameter as f64);
+            let _ = writeln!(out, "| {group}: {what} | {of} | {} ns | {budget} | {verdict} |", number(nanos.round()));
+        }
+    }
+    Ok(out)
+}
+
 /// Puts a text between the markers of that name in a file.
 pub fn write_section(path: &Path, name: &str, text: &str) -> io::Result<()> {
     let (begin, end) = (format!("<!-- {name}: begin -->"), format!("<!-- {name}: end -->"));
