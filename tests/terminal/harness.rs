@@ -140,11 +140,7 @@ struct Log {
     forgetful: bool,
 }
 
-async fn write_down(
-    socket: outpost::bus::socket::Socket,
-    log: Arc<watch::Sender<Log>>,
-    size: Arc<Mutex<SizeAnswer>>,
-) {
+async fn write_down(socket: outpost::bus::socket::Socket, log: Arc<watch::Sender<Log>>, size: Arc<Mutex<SizeAnswer>>) {
     while let Some(incoming) = socket.recv().await {
         match incoming {
             Incoming::Data(message) => log.send_modify(|log| {
@@ -247,7 +243,8 @@ impl Socket {
 
     /// Waits for a request of the server.
     pub async fn until_asked(&self, wanted: &Value) {
-        self.until(&wanted.to_string(), |socket| socket.log.borrow().asked.iter().any(|(asked, _)| asked == wanted)).await;
+        self.until(&wanted.to_string(), |socket| socket.log.borrow().asked.iter().any(|(asked, _)| asked == wanted))
+            .await;
     }
 
     /// Waits for a request of the server; all data before it.

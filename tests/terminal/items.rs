@@ -207,7 +207,8 @@ async fn project_119_program_outlives_its_sockets() {
 async fn project_120_destroy_kills_the_program() {
     let lab = Lab::start(json!({})).await;
     let socket = lab.socket().await;
-    let pid = socket.request(spawn("a", "trap '' HUP; echo up; while :; do sleep 0.05; done")).await.unwrap()["pid"].clone();
+    let pid =
+        socket.request(spawn("a", "trap '' HUP; echo up; while :; do sleep 0.05; done")).await.unwrap()["pid"].clone();
     socket.until_data("up").await;
     assert_eq!(socket.request(json!({"cmd": "destroy"})).await.unwrap(), Value::Null);
     assert!(!Path::new(&format!("/proc/{pid}")).exists());
@@ -330,7 +331,10 @@ async fn project_127_errors_are_in_the_header() {
     let socket = lab.socket().await;
     let failing = [
         (json!({"cmd": "dance"}), "unknown command \"dance\""),
-        (json!({"cmd": "spawn", "command": "no-such-program", "options": {"id": "a"}}), "no-such-program: command not found"),
+        (
+            json!({"cmd": "spawn", "command": "no-such-program", "options": {"id": "a"}}),
+            "no-such-program: command not found",
+        ),
         (json!({"cmd": "resize", "rows": 0, "cols": 80}), "rows and cols must be numbers from 1 to 10000"),
         (json!("nonsense"), "the request can't be understood"),
         (json!({"cmd": "history", "id": "nowhere"}), "there is no such terminal session"),

@@ -18,7 +18,10 @@ use super::{
     socket::{self, SocketPeer},
 };
 use crate::{
-    bus::{self, Client, socket::{SocketOptions, SocketServer}},
+    bus::{
+        self, Client,
+        socket::{SocketOptions, SocketServer},
+    },
     host::environment::Environment,
 };
 
@@ -71,7 +74,11 @@ impl Service {
     ///
     /// # Errors
     /// The control directories can't be made, or the bus refuses.
-    pub async fn start(client: &Client, options: TerminalOptions, shutdown: CancellationToken) -> Result<Service, Error> {
+    pub async fn start(
+        client: &Client,
+        options: TerminalOptions,
+        shutdown: CancellationToken,
+    ) -> Result<Service, Error> {
         let base = format!("terminal.project-{}.0", options.project_id);
         let tasks = TaskTracker::new();
         let registry = prepare(options, tasks.clone(), shutdown).await?;
