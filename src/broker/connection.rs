@@ -1,11 +1,6 @@
 //! What one connection is subscribed to and what it does; the same for sockets and for clients in process.
 
-use std::{
-    collections::HashMap,
-    future::Future,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
@@ -17,9 +12,10 @@ use super::{
     admission::{Admitted, Gate, Throttled},
     outbox::{Closed, Item, Outbox, Refused},
     peer::{Peer, now_ms},
-    route::Router,
+    route::{Router, Source},
     rpc::{CallKind, Fields, RpcCall},
     sublist::{Entry, Member},
+    tally::{Moment, Tally},
 };
 use crate::wire::{frame::Frame, json::Raw, subject};
 
@@ -40,7 +36,7 @@ pub enum Subscribed {
 pub struct Published {
     /// Pairs of pattern and queue group that got the frame, the pattern `>` left aside (§8).
     pub count: u32,
-    /// Readers of this frame that are behind; a publisher of bulk data should wait for them.
+    /// The readers of this bulk frame, if all of them are behind: the publisher should wait for one of them.
     pub congested: SmallVec<[Arc<Outbox>; 1]>,
 }
 
@@ -68,6 +64,7 @@ pub struct Connection {
     router: Router,
     gate: Gate,
     random: fastrand::Rng,
+    tally: Tally,
     _admitted: Option<Admitted>,
 }
 
@@ -79,6 +76,7 @@ impl Connection {
             subscriptions: IndexMap::default(),
             services: IndexMap::default(),
             random: fastrand::Rng::new(),
+            tally: Tally::default(),
             broker,
             peer,
             _admitted: admitted,
@@ -120,18 +118,37 @@ impl Connection {
     /// # Errors
     /// The subject is none, or the policy refuses; then the `permission` event is in the outbox already.
     pub fn publish(&mut self, subject: &str, frame: Frame, headers: Option<Raw<'_>>) -> Result<Published, Refusal> {
-        let started = Instant::now();
-        let route = self.router.route(&self.broker, &self.peer, subject);
-        let route = match route {
-            Ok(route) => route,
-            Err(refusal) => return Err(self.refuse(refusal, Direction::Publish, subject)),
-        };
-        self.peer.active.store(now_ms(), std::sync::atomic::Ordering::Relaxed);
-        if frame.is_last() {
-            self.peer.sent_messages.add(1);
+        let published = self.publish_at(subject, frame, headers, &mut Moment::now());
+        self.settle();
+        published
+    }
+
+    /// Publishes one of several frames that arrived together. `moment` is when that was, and moves on. Counters are behind
+    /// until [`Connection::settle`].
+    ///
+    /// # Errors
+    /// As for [`Connection::publish`].
+    pub fn publish_at(
+        &mut self,
+        subject: &str,
+        frame: Frame,
+        headers: Option<Raw<'_>>,
+        moment: &mut Moment,
+    ) -> Result<Published, Refusal> {
+        match self.router.route(&self.broker, &self.peer, subject) {
+            Ok(route) => {
+                let from =
+                    Source { broker: &self.broker, peer: &self.peer, random: &mut self.random, tally: &mut self.tally };
+                Ok(route.deliver(frame, headers, moment, from))
+            }
+            Err(refusal) => Err(self.refuse(refusal, Direction::Publish, subject)),
         }
-        self.peer.sent_bytes.add(frame.bytes() as u64);
-        Ok(route.deliver(frame, headers, started, &self.broker, &self.peer, &mut self.random))
+    }
+
+    /// Tells the server what was counted since the last time.
+    pub fn settle(&mut self) {
+        self.tally.settle(&self.broker.counters, &self.peer);
+        self.touch();
     }
 
     /// Subscribes to a pattern (§6.2).
@@ -304,6 +321,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        self.settle();
         for (_, subscription) in std::mem::take(&mut self.subscriptions) {
             self.forget(&subscription);
         }

@@ -8,11 +8,53 @@ use smallvec::SmallVec;
 use super::sublist::Entry;
 use crate::wire::{
     frame::Frame,
-    websocket::{self, MAX_HEAD_BYTES, Opcode},
+    websocket::{self, Opcode},
 };
 
 /// Attachments up to this size are copied behind the text; larger ones are sent from where they are.
 const INLINE_BYTES: usize = 4096;
+
+/// Takes the bytes of packets.
+pub trait Sink {
+    /// Where small pieces go.
+    fn buffer(&mut self) -> &mut Vec<u8>;
+    /// Takes a large piece behind what is in the buffer.
+    fn push(&mut self, bytes: Bytes);
+}
+
+struct Chunks {
+    out: Vec<u8>,
+    chunks: SmallVec<[Bytes; 1]>,
+}
+
+impl Sink for Chunks {
+    fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
+
+    fn push(&mut self, bytes: Bytes) {
+        self.chunks.push(Bytes::from(std::mem::take(&mut self.out)));
+        self.chunks.push(bytes);
+    }
+}
+
+/// Writes the WebSocket frames of a packet whose text is `len` bytes long and produced by `write`.
+fn write_packet(sink: &mut impl Sink, len: usize, write: impl FnOnce(&mut Vec<u8>), attachments: &[Bytes]) {
+    let out = sink.buffer();
+    websocket::push_head(out, Opcode::Text, len);
+    let start = out.len();
+    write(out);
+    debug_assert_eq!(out.len() - start, len, "the length was announced in the frame's head");
+    for attachment in attachments {
+        let out = sink.buffer();
+        websocket::push_head(out, Opcode::Binary, attachment.len());
+        if attachment.len() <= INLINE_BYTES {
+            out.extend_from_slice(attachment);
+        } else {
+            sink.push(attachment.clone());
+        }
+    }
+}
 
 /// A socket.io packet as the bytes of its WebSocket frames: text and attachments, one uninterrupted group (§2.5).
 #[derive(Clone, Debug, Default)]
@@ -22,24 +64,13 @@ pub struct Encoded {
 }
 
 impl Encoded {
-    /// Encodes a packet. `text` is the whole text message, `len` of its bytes are produced by `write`.
+    /// Encodes a packet. Its text message is `len` bytes long and produced by `write`.
     pub fn new(len: usize, write: impl FnOnce(&mut Vec<u8>), attachments: &[Bytes]) -> Encoded {
-        let inline: usize = attachments.iter().filter(|a| a.len() <= INLINE_BYTES).map(Bytes::len).sum();
-        let mut out = Vec::with_capacity(len + inline + MAX_HEAD_BYTES * (attachments.len() + 1));
-        websocket::push_head(&mut out, Opcode::Text, len);
-        let start = out.len();
-        write(&mut out);
-        debug_assert_eq!(out.len() - start, len, "the length was announced in the frame's head");
-        let mut chunks = SmallVec::new();
-        for attachment in attachments {
-            websocket::push_head(&mut out, Opcode::Binary, attachment.len());
-            if attachment.len() <= INLINE_BYTES {
-                out.extend_from_slice(attachment);
-            } else {
-                chunks.push(Bytes::from(std::mem::take(&mut out)));
-                chunks.push(attachment.clone());
-            }
-        }
+        let frame = |len: usize| websocket::head_len(len) + if len <= INLINE_BYTES { len } else { 0 };
+        let capacity = websocket::head_len(len) + len + attachments.iter().map(|a| frame(a.len())).sum::<usize>();
+        let mut sink = Chunks { out: Vec::with_capacity(capacity), chunks: SmallVec::new() };
+        write_packet(&mut sink, len, write, attachments);
+        let Chunks { out, mut chunks } = sink;
         if !out.is_empty() {
             chunks.push(Bytes::from(out));
         }
@@ -52,9 +83,15 @@ impl Encoded {
         Encoded::new(text.len(), |out| out.extend_from_slice(text.as_bytes()), attachments)
     }
 
-    /// The bytes, in order.
-    pub fn chunks(&self) -> &[Bytes] {
-        &self.chunks
+    /// Writes the packet.
+    pub fn write(&self, sink: &mut impl Sink) {
+        for chunk in &self.chunks {
+            if chunk.len() <= INLINE_BYTES {
+                sink.buffer().extend_from_slice(chunk);
+            } else {
+                sink.push(chunk.clone());
+            }
+        }
     }
 
     /// How many bytes that is.
@@ -114,15 +151,32 @@ impl Delivery {
 
     /// The packet, encoded when the first socket asks for it.
     pub fn encoded(&self) -> &Encoded {
-        self.encoded.get_or_init(|| {
-            let (pattern, subject, data) = (self.entry.json(), &self.subject.json, self.frame.text());
-            let attachments = self.frame.attachments();
-            let count = attachments.len();
-            let prefix = if count == 0 { "42[".to_owned() } else { format!("45{count}-[") };
-            let parts: [&[u8]; 7] =
-                [prefix.as_bytes(), pattern, br#",{"subject":"#, subject, br#","data":["#, data, b"]}]"];
-            let len = parts.iter().map(|part| part.len()).sum();
-            Encoded::new(len, |out| parts.iter().for_each(|part| out.extend_from_slice(part)), attachments)
-        })
+        self.encoded.get_or_init(|| self.with_text(|len, write| Encoded::new(len, write, self.frame.attachments())))
+    }
+
+    /// Writes the packet. If nobody else is going to need it, it is not kept.
+    pub fn write(self: Arc<Self>, sink: &mut impl Sink) {
+        if Arc::strong_count(&self) == 1 && self.encoded.get().is_none() {
+            self.with_text(|len, write| write_packet(sink, len, write, self.frame.attachments()));
+        } else {
+            self.encoded().write(sink);
+        }
+    }
+
+    fn with_text<R>(&self, then: impl FnOnce(usize, &dyn Fn(&mut Vec<u8>)) -> R) -> R {
+        let count = self.frame.attachments().len();
+        let many;
+        let prefix: &[u8] = match count {
+            0 => b"42[",
+            1 => b"451-[",
+            _ => {
+                many = format!("45{count}-[");
+                many.as_bytes()
+            }
+        };
+        let (pattern, subject, data) = (self.entry.json(), &self.subject.json, self.frame.text());
+        let parts: [&[u8]; 7] = [prefix, pattern, br#",{"subject":"#, subject, br#","data":["#, data, b"]}]"];
+        let len = parts.iter().map(|part| part.len()).sum();
+        then(len, &|out| parts.iter().for_each(|part| out.extend_from_slice(part)))
     }
 }

@@ -22,6 +22,7 @@ pub mod session;
 pub mod sign_in;
 pub mod stats;
 pub mod sublist;
+pub mod tally;
 pub mod user;
 pub mod waits;
 

@@ -24,6 +24,13 @@ pub enum Item {
     Call(Box<RpcCall>),
     /// A refused operation (§7.2).
     Permission(Arc<Refused>),
+    /// The acknowledgement of a publish.
+    Count {
+        /// The event's ack id.
+        id: u64,
+        /// How many heard it.
+        count: u32,
+    },
     /// An answer to an event, already encoded: one text packet and its attachments.
     Packet(super::delivery::Encoded),
     /// Tell the peer that it is disconnected (`41`, §16).
@@ -50,7 +57,7 @@ impl Item {
                 Item::Deliver(delivery) => delivery.bytes(),
                 Item::Call(call) => call.bytes(),
                 Item::Packet(packet) => packet.len(),
-                Item::Permission(_) | Item::Disconnect => 0,
+                Item::Permission(_) | Item::Count { .. } | Item::Disconnect => 0,
             }
     }
 }

@@ -15,8 +15,9 @@ use super::{
     delivery::{Delivery, SubjectText},
     flight::{MAX_TARGETS, Record},
     outbox::Item,
-    peer::{Peer, now_ms},
+    peer::Peer,
     sublist::{Entry, Group, Matches, Member},
+    tally::{Moment, Tally},
 };
 use crate::wire::{
     frame::Frame,
@@ -48,6 +49,18 @@ struct Destination {
     generation: u64,
     matches: Matches,
     allowed: Result<(), Refusal>,
+}
+
+/// The connection a frame comes from.
+pub struct Source<'a> {
+    /// The broker.
+    pub broker: &'a Broker,
+    /// The connection.
+    pub peer: &'a Peer,
+    /// Its dice.
+    pub random: &'a mut fastrand::Rng,
+    /// Its counts.
+    pub tally: &'a mut Tally,
 }
 
 /// A destination ready to be delivered to.
@@ -108,19 +121,12 @@ impl<'a> Route<'a> {
     }
 
     /// Gives a frame to one member of each queue group of each pattern, and writes it down.
-    pub fn deliver(
-        self,
-        frame: Frame,
-        headers: Option<Raw<'_>>,
-        started: Instant,
-        broker: &Broker,
-        peer: &Peer,
-        random: &mut fastrand::Rng,
-    ) -> Published {
+    pub fn deliver(self, frame: Frame, headers: Option<Raw<'_>>, moment: &mut Moment, from: Source<'_>) -> Published {
         let Route { destination, chunked } = self;
         let frame = Arc::new(frame);
         let bytes = frame.bytes();
         let (mut published, mut delivered) = (Published::default(), 0);
+        let mut congested = SmallVec::new();
         let mut targets: SmallVec<[(Arc<str>, u64); 2]> = SmallVec::new();
         for entry in &destination.matches {
             let mut delivery = None;
@@ -128,39 +134,37 @@ impl<'a> Route<'a> {
                 let delivery = delivery.get_or_insert_with(|| {
                     Arc::new(Delivery::new(entry.clone(), destination.subject.clone(), frame.clone()))
                 });
-                let Some(member) = chunked.choose(&frame, entry, queue, group, delivery, random) else { continue };
+                let Some(member) = chunked.choose(&frame, entry, queue, group, delivery, from.random) else {
+                    continue;
+                };
                 delivered += 1;
                 published.count += u32::from(!entry.is_tap());
                 if targets.len() < MAX_TARGETS {
                     targets.push((entry.pattern().clone(), member.connection));
                 }
                 if bytes >= BULK_BYTES && member.outbox.is_congested() {
-                    published.congested.push(member.outbox.clone());
+                    congested.push(member.outbox.clone());
                 }
             }
         }
         chunked.finish(&frame);
-        let counters = &broker.counters;
-        counters.messages_in.add(1);
-        counters.bytes_in.add(bytes as u64);
-        counters.messages_out.add(delivered);
-        counters.bytes_out.add(delivered * bytes as u64);
-        if published.count == 0 {
-            counters.no_interest.add(1);
+        // As long as one reader keeps up, it must not wait for the others.
+        if congested.len() as u64 == delivered {
+            published.congested = congested;
         }
-        let elapsed = started.elapsed();
-        counters.route_time.record(elapsed);
-        if broker.flight.is_on() {
-            broker.flight.push(Record {
+        let took = moment.lap();
+        from.tally.frame(frame.is_last(), bytes, delivered, published.count, took);
+        if from.broker.flight.is_on() {
+            from.broker.flight.push(Record {
                 number: 0,
-                time: now_ms(),
+                time: moment.epoch_ms,
                 subject: destination.subject.text.clone(),
                 bytes: bytes as u64,
                 headers: header_names(headers),
-                from: peer.id,
+                from: from.peer.id,
                 to: targets,
                 count: published.count,
-                micros: elapsed.as_micros().try_into().unwrap_or(u32::MAX),
+                micros: took.as_micros().try_into().unwrap_or(u32::MAX),
             });
         }
         published

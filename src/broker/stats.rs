@@ -69,14 +69,18 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// Counts one duration.
-    pub fn record(&self, duration: std::time::Duration) {
+    /// The bucket of a duration.
+    pub fn bucket(duration: std::time::Duration) -> usize {
         let micros = duration.as_micros() as u64;
-        let index = BUCKETS_MICROS.iter().position(|bound| micros <= *bound).unwrap_or(BUCKETS_MICROS.len());
-        if let Some(bucket) = self.buckets.get(index) {
-            bucket.add(1);
+        BUCKETS_MICROS.iter().position(|bound| micros <= *bound).unwrap_or(BUCKETS_MICROS.len())
+    }
+
+    /// Adds durations that were counted elsewhere: how many in each bucket, and their sum.
+    pub fn add(&self, counts: &[u64; BUCKETS_MICROS.len() + 1], sum: std::time::Duration) {
+        for (bucket, count) in self.buckets.iter().zip(counts).filter(|(_, count)| **count > 0) {
+            bucket.add(*count);
         }
-        self.nanos.add(duration.as_nanos() as u64);
+        self.nanos.add(sum.as_nanos() as u64);
     }
 
     /// Counts per bucket, the last one without upper bound; not cumulative.

@@ -123,3 +123,67 @@ impl ServerCertVerifier for Pinned {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read as _, Write as _},
+        net::TcpListener,
+        thread,
+    };
+
+    use rustls::{ServerConfig, ServerConnection, Stream};
+    use rustls_pki_types::PrivateKeyDer;
+
+    use super::*;
+
+    /// A certificate for localhost, as a file and for a server.
+    fn certificate(path: &Path) -> ServerConfig {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        fs::write(path, made.cert.pem()).unwrap();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap()
+    }
+
+    /// Answers one request over TLS, if the client likes the certificate.
+    fn answer_once(config: ServerConfig) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            let mut connection = ServerConnection::new(Arc::new(config)).unwrap();
+            let mut stream = Stream::new(&mut connection, &mut socket);
+            if stream.read(&mut [0; 4096]).is_ok() {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+            }
+        });
+        port
+    }
+
+    fn target(port: u16, certificate: &Path) -> Target {
+        Target {
+            host: "127.0.0.1".into(),
+            port,
+            name: "localhost".into(),
+            certificate: Some(certificate.to_owned()),
+            base_path: String::new(),
+        }
+    }
+
+    #[test]
+    fn only_the_certificate_in_the_file_is_trusted() {
+        let folder = tempfile::tempdir().unwrap();
+        let (own, other) = (folder.path().join("own.pem"), folder.path().join("other.pem"));
+        let server = certificate(&own);
+        certificate(&other);
+        let answer = get(&target(answer_once(server.clone()), &own), "/healthz").unwrap();
+        assert_eq!(answer, (StatusCode::OK, "ok".to_owned()));
+        let error = get(&target(answer_once(server), &other), "/healthz").unwrap_err();
+        assert!(format!("{error:#}").contains("another certificate"), "{error:#}");
+    }
+}

@@ -91,7 +91,7 @@ fn arguments(command: Command, is_shown: fn(&Setting) -> bool) -> Command {
             _ => arg.allow_hyphen_values(setting.placeholder == "N"),
         }
     });
-    command.arg(file).args(flags)
+    command.args(flags).arg(file)
 }
 
 fn help(setting: &Setting) -> String {

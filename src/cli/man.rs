@@ -23,8 +23,17 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut text = Vec::new();
     match &args.command {
         None => {
-            Man::new(root).render(&mut text)?;
+            // Not the whole page at once: a synopsis of fifty flags helps nobody.
+            let page = Man::new(root);
+            page.render_title(&mut text)?;
+            page.render_name_section(&mut text)?;
+            synopsis().to_writer(&mut text)?;
+            page.render_description_section(&mut text)?;
+            page.render_options_section(&mut text)?;
+            page.render_subcommands_section(&mut text)?;
+            page.render_extra_section(&mut text)?;
             settings().to_writer(&mut text)?;
+            page.render_version_section(&mut text)?;
         }
         Some(name) => {
             let command =
@@ -36,12 +45,19 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn synopsis() -> Roff {
+    let mut roff = Roff::new();
+    roff.control("SH", ["SYNOPSIS"]);
+    roff.text([bold("outpost"), roman(" [OPTIONS] [COMMAND]")]);
+    roff
+}
+
 /// The sections about variables, files and exit status.
 fn settings() -> Roff {
     let mut roff = Roff::new();
     roff.control("SH", ["ENVIRONMENT AND FILE"]);
     for setting in SETTINGS {
-        let default = setting.default_text().map_or_else(|| "none".to_owned(), |text| text);
+        let default = setting.default_text().unwrap_or_else(|| "none".to_owned());
         let reload = if setting.live { " Applied by a reload." } else { "" };
         roff.control("TP", []);
         roff.text([bold(setting.env), roman(", key "), bold(setting.name)]);

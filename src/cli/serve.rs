@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use serde_json::json;
 use tokio::{
     sync::{mpsc, oneshot},
     time::{interval, timeout},
@@ -25,7 +26,7 @@ use super::{
 use crate::{
     app::App,
     config::{
-        Config, DRAIN_TIMEOUT, Loaded, address, is_loopback,
+        Config, DRAIN_TIMEOUT, Identity, Loaded, address, is_loopback,
         load::check_exposure,
         reload::{Changes, apply_live},
         secrets,
@@ -96,12 +97,13 @@ async fn serve(settings: Settings, listeners: Listeners) -> anyhow::Result<()> {
     let ended = tokio::select! {
         biased;
         result = &mut running => Some(result),
-        () = announce(&info, &status) => None,
+        () = announce(&config, &info, &status) => None,
     };
     let result = match ended {
         Some(result) => result,
         None => tokio::select! {
-            result = &mut running => result,
+            // The wish to stop is seen before its effect, so that systemd always hears of it.
+            biased;
             () = shutdown.cancelled() => {
                 notify::stopping();
                 match timeout(DRAIN_TIMEOUT + GRACE, &mut running).await {
@@ -112,6 +114,7 @@ async fn serve(settings: Settings, listeners: Listeners) -> anyhow::Result<()> {
                     }
                 }
             }
+            result = &mut running => result,
         },
     };
     drop(published);
@@ -151,13 +154,22 @@ pub(super) fn url_from_outside(info: &ConnectionInfo) -> String {
 }
 
 /// Tells systemd and people that the server answers.
-async fn announce(info: &ConnectionInfo, status: &str) {
+async fn announce(config: &Config, info: &ConnectionInfo, status: &str) {
     notify::ready(status);
     info!(port = info.port, tls = info.tls, version = info.version, "listening");
     // The journal is a log, and no log gets the token; `outpost token` shows it.
     let is_log = journal::leads_to_journal(io::stdout());
-    let url = if is_log { info.url.split('?').next().unwrap_or_default() } else { &info.url };
-    if print(format!("{url}\n")).is_err() {
+    let mut text = String::new();
+    if is_log {
+        text += info.url.split('?').next().unwrap_or_default();
+    } else {
+        text += &info.url;
+        let outside = url_from_outside(info);
+        if outside != info.url {
+            text += &format!("\nfrom other machines: {outside}");
+        }
+    }
+    if print(text + "\n" + &details(config)).is_err() {
         warn!("standard output can't be written to");
     }
     if io::stdout().is_terminal()
@@ -167,6 +179,23 @@ async fn announce(info: &ConnectionInfo, status: &str) {
         // For people; a terminal that has gone needs none.
         let _ = write!(io::stderr(), "{code}");
     }
+}
+
+/// The lines after the URL (hub.md §1.4): where the certificate is, and ids that are not the default ones.
+fn details(config: &Config) -> String {
+    let mut text = String::new();
+    if config.listen.tls {
+        let (folder, host) = (config.paths.tls.display(), &config.listen.host);
+        text += &format!("key: {folder}/{host}.key.pem\ncertificate: {folder}/{host}.cert.pem\n");
+    }
+    let (ids, defaults) = (&config.identity, Config::default().identity);
+    let key = |ids: &Identity| (ids.account_id.clone(), ids.project_id.clone(), ids.compute_server_id);
+    if key(ids) != key(&defaults) {
+        let (project, account, server) = (&ids.project_id, &ids.account_id, ids.compute_server_id);
+        let line = json!({ "project_id": project, "account_id": account, "compute_server_id": server });
+        text += &format!("{line}\n");
+    }
+    text
 }
 
 async fn stay_alive(every: Duration) {

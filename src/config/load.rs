@@ -189,3 +189,188 @@ pub fn check_exposure(loaded: &Loaded, exposed: bool) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Service;
+
+    /// Sources with a data directory and a system file of their own.
+    struct Fixture {
+        folder: tempfile::TempDir,
+        env: BTreeMap<&'static str, &'static str>,
+        flags: Vec<(&'static str, String)>,
+    }
+
+    impl Fixture {
+        fn new(env: &[(&'static str, &'static str)]) -> Fixture {
+            let mut env: BTreeMap<_, _> = env.iter().copied().collect();
+            env.entry("HOME").or_insert("/home/u");
+            Fixture { folder: tempfile::tempdir().unwrap(), env, flags: Vec::new() }
+        }
+
+        fn flag(mut self, name: &'static str, value: &str) -> Fixture {
+            self.flags.push((name, value.to_owned()));
+            self
+        }
+
+        /// Writes `outpost.toml` into the data directory.
+        fn file(mut self, text: &str) -> Fixture {
+            fs::write(self.folder.path().join("outpost.toml"), text).unwrap();
+            let data = self.folder.path().to_str().unwrap().to_owned();
+            self.flags.push(("data", data));
+            self
+        }
+
+        fn load(&self) -> Result<Loaded, Error> {
+            Config::load(&Sources {
+                env: &self.env,
+                flags: &self.flags,
+                file: None,
+                system_file: &self.folder.path().join("system.toml"),
+                directory: Path::new("/start"),
+            })
+        }
+
+        fn error(&self) -> String {
+            let error = self.load().unwrap_err().to_string();
+            assert!(!error.contains('\n'), "{error}");
+            error
+        }
+    }
+
+    #[test]
+    fn flag_wins_over_environment_over_file_over_default() {
+        let file = "max_payload = \"1MiB\"\nmax_wait = \"10s\"\nmax_connections = 7\nservices = [\"bus\", \"time\"]";
+        let env = [("OUTPOST_MAX_PAYLOAD", "2MiB"), ("OUTPOST_MAX_WAIT", "20s"), ("OUTPOST_LOG", "")];
+        let loaded = Fixture::new(&env).file(file).flag("max_payload", "3MiB").load().unwrap();
+        let limits = &loaded.config.limits;
+        assert_eq!((limits.max_payload, limits.max_wait.as_secs(), limits.max_connections), (3 << 20, 20, 7));
+        assert_eq!(loaded.config.services, [Service::Bus, Service::Time]);
+        assert_eq!(loaded.source("max_payload"), Source::Flag("max-payload".into()));
+        assert_eq!(loaded.source("max_wait"), Source::Variable("OUTPOST_MAX_WAIT"));
+        assert!(matches!(loaded.source("max_connections"), Source::File(_)));
+        assert_eq!((loaded.source("log"), loaded.config.log_filter.as_str()), (Source::Default, "info"));
+    }
+
+    #[test]
+    fn errors_name_setting_source_and_what_is_allowed() {
+        assert_eq!(
+            Fixture::new(&[("PORT", "70000")]).error(),
+            "setting port (environment PORT): \"70000\" is not allowed; allowed: a number from 0 to 65535; 0 means any free port"
+        );
+        let error = Fixture::new(&[]).file("policy = \"closed\"").error();
+        assert!(error.starts_with("setting policy (file /") && error.ends_with("allowed: lite, open"), "{error}");
+        let error = Fixture::new(&[]).flag("max_wait", "90").error();
+        assert!(error.starts_with("setting max_wait (flag --max-wait): \"90\""), "{error}");
+        let error = Fixture::new(&[]).file("\n\nport = [").error();
+        assert!(error.contains("outpost.toml: line 3: "), "{error}");
+        assert!(Fixture::new(&[("HOME", "")]).error().starts_with("setting home: not given; set environment HOME"));
+        assert!(Fixture::new(&[("COCALC_PROJECT_ID", "x")]).error().contains("allowed: a UUID"));
+    }
+
+    #[test]
+    fn unknown_names_are_errors_with_the_nearest_known_one() {
+        let error = Fixture::new(&[("OUTPOST_MAX_PAYLAOD", "1")]).error();
+        assert_eq!(error, "unknown setting OUTPOST_MAX_PAYLAOD in the environment; did you mean OUTPOST_MAX_PAYLOAD?");
+        let error = Fixture::new(&[]).file("max_conections = 1").error();
+        assert!(error.starts_with("unknown setting \"max_conections\" in file /"), "{error}");
+        assert!(error.ends_with("; did you mean max_connections?"), "{error}");
+        let kubernetes =
+            [("OUTPOST_PORT", "tcp://10.0.0.1:5000"), ("OUTPOST_PORT_5000_TCP", "x"), ("OUTPOST_SERVICE_HOST", "x")];
+        Fixture::new(&kubernetes).load().unwrap();
+    }
+
+    #[test]
+    fn errors_never_repeat_secrets() {
+        let error = Fixture::new(&[("AUTH_TOKEN", "hush\nhush")]).error();
+        assert_eq!(error, "setting auth_token (environment AUTH_TOKEN): allowed: up to 1024 characters on one line");
+        let loaded = Fixture::new(&[("AUTH_TOKEN", "hush-hush")]).load().unwrap();
+        let shown: Vec<_> = loaded.effective().filter_map(|(_, value, _)| value).collect();
+        assert!(shown.iter().all(|value| !value.contains("hush")) && shown.contains(&"set".to_owned()));
+        assert!(!format!("{loaded:?}").contains("hush"));
+    }
+
+    #[test]
+    fn hub_identity_and_directories_follow_the_environment() {
+        let env = [("HOME", "/projects/00000000-1000-4000-8000-00000000000a")];
+        let config = Fixture::new(&env).load().unwrap().config;
+        assert_eq!(config.identity.project_id, "00000000-1000-4000-8000-00000000000a");
+        let data = Path::new("/projects/00000000-1000-4000-8000-00000000000a/.local/share/outpost");
+        assert_eq!(
+            (&*config.paths.data, config.paths.secrets, config.paths.tls),
+            (data, data.join("secrets"), data.join("tls"))
+        );
+
+        let data = |env: &[_]| Fixture::new(env).load().unwrap().config.paths.data;
+        assert_eq!(data(&[("XDG_DATA_HOME", "/x")]), Path::new("/x/outpost"));
+        assert_eq!(data(&[("XDG_DATA_HOME", "relative")]), Path::new("/home/u/.local/share/outpost"));
+        assert_eq!(
+            data(&[("XDG_DATA_HOME", "/x"), ("STATE_DIRECTORY", "/var/lib/outpost:/b")]),
+            Path::new("/var/lib/outpost")
+        );
+        assert_eq!(data(&[("DATA", "here")]), Path::new("/start/here"));
+        assert_eq!(Fixture::new(&[("SSL_DIR", "/s")]).load().unwrap().config.paths.tls, Path::new("/s"));
+
+        let config = Fixture::new(&[("COMPUTE_SERVER_ID", "7"), ("COCALC_USERNAME", "Ann")]).load().unwrap().config;
+        assert_eq!((config.identity.compute_server_id, config.identity.username.as_str()), (7, "Ann"));
+    }
+
+    #[test]
+    fn the_open_policy_needs_loopback_or_a_token() {
+        let open = |more: &[(&'static str, &'static str)]| {
+            Fixture::new(&[&[("OUTPOST_POLICY", "open")], more].concat()).load()
+        };
+        open(&[]).unwrap();
+        open(&[("HOST", "127.0.0.2")]).unwrap();
+        open(&[("HOST", "0.0.0.0"), ("AUTH_TOKEN", "a-long-token")]).unwrap();
+        for more in
+            [[("HOST", "0.0.0.0"), ("LANG", "C")], [("HOST", "lab"), ("COCALC_ALLOW_UNAUTHENTICATED_CONAT", "1")]]
+        {
+            let error = open(&more).unwrap_err().to_string();
+            assert!(error.starts_with("setting policy (environment OUTPOST_POLICY): open is refused"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_credential_of_systemd_is_a_token() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("auth-token"), "from-systemd\n").unwrap();
+        let directory: &'static str = folder.path().to_str().unwrap().to_owned().leak();
+        let mut fixture = Fixture::new(&[("CREDENTIALS_DIRECTORY", directory)]);
+        let token = |fixture: &Fixture| fixture.load().unwrap().config.auth_token.unwrap().expose().to_owned();
+        assert_eq!(token(&fixture), "from-systemd");
+        fixture.env.insert("AUTH_TOKEN", "from-environment");
+        assert_eq!(token(&fixture), "from-environment");
+    }
+
+    #[test]
+    fn the_file_given_must_be_there_and_the_system_file_comes_last() {
+        let fixture = Fixture::new(&[("OUTPOST_CONFIG", "/nowhere/outpost.toml")]);
+        assert_eq!(fixture.error(), "settings file /nowhere/outpost.toml: there is no such file");
+        let fixture = Fixture::new(&[]);
+        fs::write(fixture.folder.path().join("system.toml"), "port = 1").unwrap();
+        assert_eq!(fixture.load().unwrap().config.listen.port, Some(1));
+        assert_eq!(fixture.file("port = 2").load().unwrap().config.listen.port, Some(2));
+    }
+
+    #[test]
+    fn another_frontend_has_to_have_its_entry_page() {
+        let fixture = Fixture::new(&[]).flag("static", "/nowhere");
+        assert_eq!(
+            fixture.error(),
+            "setting static (flag --static): /nowhere has no app.html; allowed: a directory that has one"
+        );
+    }
+
+    #[test]
+    fn a_readable_file_with_secrets_is_warned_about() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let fixture = Fixture::new(&[]).file("auth_token = \"a-long-token\"");
+        let path = fixture.folder.path().join("outpost.toml");
+        for (mode, warnings) in [(0o644, 1), (0o600, 0)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(fixture.load().unwrap().warnings.len(), warnings);
+        }
+    }
+}

@@ -14,6 +14,7 @@ pub mod secrets;
 pub mod settings;
 pub mod sources;
 pub mod value;
+pub mod words;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
@@ -161,7 +162,7 @@ impl Default for Config {
                 static_dir: None,
             },
             policy: PolicyKind::Lite,
-            services: value::Services::all(),
+            services: words::Services::all(),
             auth_token: None,
             system_password: None,
             project_secret: None,

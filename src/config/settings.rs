@@ -8,9 +8,10 @@ use std::{
 use super::{
     Config, address,
     sources::Strings,
-    value::{
-        Count, Flag, Folder, Form, Id, Line, LogFilter, LogFormatName, Number, OptionalFolder, OptionalSecret,
-        OptionalToken, PolicyName, Port, Rate, Room, Services, Size, Span, Token,
+    value::{Count, Flag, Form, Number, Port, Rate, Room, Size, Span},
+    words::{
+        Folder, Id, Line, LogFilter, LogFormatName, OptionalFolder, OptionalSecret, OptionalToken, PolicyName,
+        Services, Token,
     },
 };
 

@@ -80,6 +80,7 @@ fn is_removed(name: &OsStr) -> bool {
 ///
 /// # Errors
 /// When the directory cannot be entered, or when other threads run already.
+#[allow(clippy::disallowed_methods)] // There is no other thread yet, which is why they are disallowed elsewhere.
 pub fn settle(home: &Path) -> io::Result<()> {
     env::set_current_dir(home)?;
     if fs::read_dir("/proc/self/task")?.count() != 1 {

@@ -1,10 +1,21 @@
 //! Log lines: to the journal with fields, as lines for people, or as JSON. Always on standard error.
+//!
+//! What other crates say below `info` is never logged: some of them print whole requests there, cookies included.
 
-use std::io::{self, IsTerminal as _};
+use std::{
+    io::{self, IsTerminal as _},
+    panic::{self, PanicHookInfo},
+    thread,
+};
 
 use thiserror::Error;
+use tracing::{Level, Metadata, error};
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry, filter::ParseError, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _,
+    EnvFilter, Layer, Registry,
+    filter::{ParseError, filter_fn},
+    layer::SubscriberExt as _,
+    reload,
+    util::SubscriberInitExt as _,
 };
 
 use super::journal::leads_to_journal;
@@ -47,14 +58,27 @@ mod reloaded {
     pub type Filtered = Layered<reload::Layer<EnvFilter, Registry>, Registry>;
 }
 
-/// Sets up logging for the whole process.
+/// Sets up logging for the whole process, panics included.
 ///
 /// # Errors
 /// [`LogError`].
 pub fn init(filter: &str, format: LogFormat) -> Result<LogHandle, LogError> {
     let (filter, handle) = reload::Layer::new(parse(filter)?);
-    tracing_subscriber::registry().with(filter).with(output(format)).try_init().map_err(|_| LogError::Twice)?;
+    let output = output(format).with_filter(filter_fn(is_discreet));
+    tracing_subscriber::registry().with(filter).with(output).try_init().map_err(|_| LogError::Twice)?;
+    panic::set_hook(Box::new(log_panic));
     Ok(LogHandle(handle))
+}
+
+fn is_discreet(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() <= Level::INFO || metadata.target().starts_with("outpost")
+}
+
+/// A panic as one log line. Messages made at run time are left out because they may quote what a client sent.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let message = panic.payload().downcast_ref::<&'static str>().copied().unwrap_or("(message left out)");
+    let location = panic.location().map(ToString::to_string).unwrap_or_default();
+    error!(message, location, thread = thread::current().name(), "panic");
 }
 
 fn parse(filter: &str) -> Result<EnvFilter, ParseError> {

@@ -52,14 +52,23 @@ pub fn max_descriptors() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft)
 }
 
+static INHERITED: OnceLock<(u64, u64)> = OnceLock::new();
+
 /// Raises the number of descriptors that may be open as far as the system lets us.
 pub fn raise_max_descriptors() {
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && soft < hard
-    {
-        // Where this is refused the soft limit holds, as before.
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        INHERITED.get_or_init(|| (soft, hard));
+        if soft < hard {
+            // Where this is refused the soft limit holds, as before.
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+        }
     }
+}
+
+/// The limits (soft, hard) on descriptors before [`raise_max_descriptors`]: children should get them back, because programs
+/// that use `select` or close every possible descriptor suffer from a high one. `None` when nothing was raised.
+pub fn inherited_max_descriptors() -> Option<(u64, u64)> {
+    INHERITED.get().copied()
 }
 
 #[cfg(test)]

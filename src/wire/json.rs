@@ -129,6 +129,7 @@ impl<'a> Raw<'a> {
 }
 
 /// Elements of an array that was found well formed.
+#[derive(Clone, Debug)]
 pub struct Elements<'a> {
     scanner: Scanner<'a>,
     first: bool,

@@ -13,8 +13,14 @@ pub enum Opcode {
     Close = 8,
 }
 
-/// Longest frame head without a mask, in bytes.
-pub const MAX_HEAD_BYTES: usize = 10;
+/// Bytes of the head of an unmasked frame with `len` bytes of payload.
+pub fn head_len(len: usize) -> usize {
+    match len {
+        0..=125 => 2,
+        126..=0xffff => 4,
+        _ => 10,
+    }
+}
 
 /// Appends the head of a final, unmasked frame with `len` bytes of payload.
 pub fn push_head(out: &mut Vec<u8>, opcode: Opcode, len: usize) {
@@ -55,6 +61,7 @@ mod tests {
             push_head(&mut out, Opcode::Binary, len);
             out
         };
+        assert_eq!([8, 0x8d, 70_000].map(head_len), [8, 0x8d, 70_000].map(|len| head(len).len()));
         assert_eq!(head(8), [0x82, 8]);
         assert_eq!(head(0x8d), [0x82, 0x7e, 0, 0x8d]);
         assert_eq!(head(70_000), [0x82, 0x7f, 0, 0, 0, 0, 0, 1, 0x11, 0x70]);

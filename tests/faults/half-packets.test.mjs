@@ -62,6 +62,20 @@ describe('half a packet then silence', { concurrency: true }, () => {
     await witness.assertServed();
   });
 
+  test('what is only announced takes no memory', async (t) => {
+    const server = await startServer(t, { env: { OUTPOST_MAX_CONNECTIONS_PER_USER: '1000' } });
+    const witness = await Witness.of(t, server);
+    const usual = await server.rss();
+    for (let number = 0; number < 300; number++) {
+      const peer = await dialTcp(t, server);
+      await peer.signIn(server);
+      peer.send(maskedFrame({ opcode: 2, payload: Buffer.alloc(10), length: 7_999_999 }));
+    }
+    await witness.assertServed();
+    // A third of a megabyte for each would be more than this; they announced 8 MB each.
+    assert.ok((await server.peakRss()) < usual + 100 * 1024 * 1024);
+  });
+
   test('half a request head: others are served and the connection ends', async (t) => {
     const server = await startServer(t, { env: HASTY });
     const witness = await Witness.of(t, server);

@@ -223,6 +223,25 @@ describe('malformed input', () => {
     await witness.assertServed();
   });
 
+  test('an array of millions costs neither memory nor time of others', async (t) => {
+    const server = await startServer(t);
+    const witness = await Witness.of(t, server);
+    const usual = await server.rss();
+    for (const event of ['subscribe', 'unsubscribe', 'rpc-service', 'rpc-service-close']) {
+      for (const element of ['0', '{}']) {
+        const peer = await connectRaw(t, server);
+        peer.send(`421["${event}",[${`${element},`.repeat(7_900_000 / (element.length + 1))}0]]`);
+        const dealtWith = Promise.race([peer.closed, peer.answer(1, 60_000)]);
+        await witness.assertServed();
+        await dealtWith;
+        peer.terminate();
+      }
+    }
+    const peak = await server.peakRss();
+    assert.ok(peak < usual + 256 * 1024 * 1024, `${peak} bytes at the worst moment`);
+    await witness.assertServed();
+  });
+
   test('strange but legal strings are carried faithfully', async (t) => {
     const server = await startServer(t);
     const witness = await Witness.of(t, server);

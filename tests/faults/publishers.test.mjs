@@ -8,6 +8,7 @@ import { Witness } from '../support/witness.mjs';
 
 const PUBLISHERS = 100;
 const MESSAGES = 200;
+const DEADLINE = 60_000;
 
 describe('publishers', () => {
   test('100 publishers into one socket: nothing lost, nothing interleaved, each in order', async (t) => {
@@ -23,12 +24,12 @@ describe('publishers', () => {
         // Sizes around those at which frame headers and segments change.
         const payload = Buffer.from(id.padEnd([10, 125, 126, 1_400, 4_096][number % 5], '.'));
         const headers = number % 3 ? undefined : { mark: Buffer.from(id) };
-        acknowledged.push(peer.publishAcked(`many.${who}`, payload, { id, headers }));
+        acknowledged.push(peer.publishAcked(`many.${who}`, payload, { id, headers, ms: DEADLINE }));
       }
       for (const { count } of await Promise.all(acknowledged)) assert.equal(count, 1);
     });
     const next = new Array(PUBLISHERS).fill(0);
-    for (const { args } of await subscriber.packets.take(PUBLISHERS * MESSAGES, { ms: 60_000 })) {
+    for (const { args } of await subscriber.packets.take(PUBLISHERS * MESSAGES, { ms: DEADLINE })) {
       const { subject, data } = args[0];
       const [id, , , , raw, headers] = data;
       const [who, number] = id.split('/').map(Number);

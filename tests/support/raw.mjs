@@ -138,14 +138,20 @@ export class RawPeer {
     this.emit('publish', frame(subject, raw, { id, seq, done, encoding, headers }));
   }
 
-  /** Publishes one frame; gives the single argument of the acknowledgement. */
-  async publishAcked(subject, raw, { id = 'id00000001', seq = 0, done = 1, encoding = 0, headers } = {}) {
-    return (await this.ask('publish', frame(subject, raw, { id, seq, done, encoding, headers })))[0];
+  /** Publishes one frame; gives the single argument of the acknowledgement, which has to come within `ms`. */
+  async publishAcked(subject, raw, { id = 'id00000001', seq = 0, done = 1, encoding = 0, headers, ms } = {}) {
+    const ack = this.emitWithId('publish', frame(subject, raw, { id, seq, done, encoding, headers }));
+    return (await this.answer(ack, ms))[0];
   }
 
   /** Subscribes; gives the single argument of the acknowledgement. */
   async subscribe(subject, queue = `q-${this.sid}`) {
     return (await this.ask('subscribe', { subject, queue }))[0];
+  }
+
+  /** Goes on reading and answering pings but keeps nothing of it. */
+  ignoreFromNowOn() {
+    for (const inbox of [this.wire, this.packets, this.pings]) inbox.push = () => {};
   }
 
   pause() {

@@ -109,9 +109,18 @@ export class Server {
   }
 
   /** Resident memory in bytes, as the kernel counts it. */
-  async rss() {
+  rss() {
+    return this.#memory('VmRSS');
+  }
+
+  /** The most that it ever was. */
+  peakRss() {
+    return this.#memory('VmHWM');
+  }
+
+  async #memory(line) {
     const status = await readFile(`/proc/${this.pid}/status`, 'utf8');
-    return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)[1]) * 1024;
+    return Number(new RegExp(`^${line}:\\s+(\\d+) kB$`, 'm').exec(status)[1]) * 1024;
   }
 
   async descriptors() {

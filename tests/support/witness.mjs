@@ -8,11 +8,13 @@ export class Witness {
   #server;
   #client;
   #messages;
-  #subject = `witness.${randomId()}`;
+  #subject;
 
-  static async of(t, server, options) {
+  /** `subject` is one that the client may use, where not everything is allowed. */
+  static async of(t, server, { subject = 'witness', ...options } = {}) {
     const witness = new Witness();
     witness.#server = server;
+    witness.#subject = `${subject}.${randomId()}`;
     witness.#client = await connect(t, server, options);
     witness.#client.socket.on('disconnect', (reason) => (witness.lost = reason));
     witness.#messages = await witness.#client.subscribe(witness.#subject);

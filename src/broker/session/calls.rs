@@ -156,7 +156,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 packet::object_event(event, Some(id), &[("subject", subject), ("pattern", pattern)], &call.body)
             }
         };
-        self.ws.get_mut().push_packet(&packet);
+        packet.write(self.ws.get_mut());
     }
 
     /// An acknowledgement from the client: of `info`, or the answer of a service.

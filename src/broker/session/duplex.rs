@@ -13,11 +13,9 @@ use std::{
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::broker::delivery::Encoded;
+use crate::broker::delivery::Sink;
 
-/// Pieces up to this size are copied together; larger ones are written from where they are.
-const COPY_BYTES: usize = 2048;
-/// How large such a copy grows before the next one is begun.
+/// Where a piece of the queue ends and the next one begins.
 const CHUNK_BYTES: usize = 32 << 10;
 /// Pieces given to the kernel at a time.
 const MAX_SLICES: usize = 32;
@@ -28,53 +26,48 @@ pub struct Duplex<S> {
     io: S,
     queue: VecDeque<Bytes>,
     tail: Vec<u8>,
-    queued: usize,
+    /// Bytes in `queue`.
+    sealed: usize,
 }
 
 impl<S> Duplex<S> {
     /// Wraps a stream.
     pub fn new(io: S) -> Duplex<S> {
-        Duplex { io, queue: VecDeque::new(), tail: Vec::new(), queued: 0 }
+        Duplex { io, queue: VecDeque::new(), tail: Vec::new(), sealed: 0 }
     }
 
     /// Bytes that wait to be written.
     pub fn queued(&self) -> usize {
-        self.queued
-    }
-
-    /// Adds bytes to the queue.
-    pub fn push(&mut self, bytes: &[u8]) {
-        self.tail.extend_from_slice(bytes);
-        self.queued += bytes.len();
-        if self.tail.len() >= CHUNK_BYTES {
-            self.seal();
-        }
-    }
-
-    /// Adds a packet to the queue.
-    pub fn push_packet(&mut self, packet: &Encoded) {
-        for chunk in packet.chunks() {
-            if chunk.len() <= COPY_BYTES {
-                self.push(chunk);
-            } else {
-                self.seal();
-                self.queued += chunk.len();
-                self.queue.push_back(chunk.clone());
-            }
-        }
+        self.sealed + self.tail.len()
     }
 
     fn seal(&mut self) {
         if !self.tail.is_empty() {
+            self.sealed += self.tail.len();
             self.queue.push_back(Bytes::from(std::mem::take(&mut self.tail)));
         }
+    }
+}
+
+impl<S> Sink for Duplex<S> {
+    fn buffer(&mut self) -> &mut Vec<u8> {
+        if self.tail.len() >= CHUNK_BYTES {
+            self.seal();
+        }
+        &mut self.tail
+    }
+
+    fn push(&mut self, bytes: Bytes) {
+        self.seal();
+        self.sealed += bytes.len();
+        self.queue.push_back(bytes);
     }
 }
 
 impl<S: AsyncWrite + Unpin> Duplex<S> {
     /// Writes what the peer takes. Ready when the queue is empty. `wrote` is set when anything was written.
     pub fn poll_drain(&mut self, cx: &mut Context<'_>, wrote: &mut bool) -> Poll<io::Result<()>> {
-        while self.queued > 0 {
+        while self.queued() > 0 {
             self.seal();
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
             let mut used = 0;
@@ -94,7 +87,7 @@ impl<S: AsyncWrite + Unpin> Duplex<S> {
     }
 
     fn advance(&mut self, mut n: usize) {
-        self.queued = self.queued.saturating_sub(n);
+        self.sealed = self.sealed.saturating_sub(n);
         while let Some(front) = self.queue.front_mut() {
             if n < front.len() {
                 front.advance(n);
@@ -119,7 +112,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Duplex<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Duplex<S> {
     fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.push(buf);
+        self.buffer().extend_from_slice(buf);
         Poll::Ready(Ok(buf.len()))
     }
 

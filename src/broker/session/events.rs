@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::{FutureExt, future::select_all};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -18,7 +19,8 @@ use super::{
 };
 use crate::{
     broker::{
-        Connection, Handshake, Refusal, Subscribed, User, admission::Throttled, connection::Published, rpc::CallKind,
+        Connection, Handshake, Item, Refusal, Subscribed, User, admission::Throttled, connection::Published,
+        rpc::CallKind,
     },
     wire::{
         frame::{self, Attachments, Frame},
@@ -29,9 +31,11 @@ use crate::{
 
 /// Waits and calls of one connection that may run at a time.
 const MAX_RUNNING: usize = 10_000;
+/// Elements of an array argument, which is more than anybody may subscribe to by default.
+const MAX_BATCH: usize = 32_768;
 /// After the deadline of a wait the answer is held back so that the client's own clock decides first (§9).
 const LATE_ANSWER: Duration = Duration::from_millis(300);
-/// How long a publisher of bulk frames waits for a reader that is behind.
+/// How long a publisher of bulk frames waits when all its readers are behind.
 const RELIEF_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
@@ -168,18 +172,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         };
         let Some(connection) = &mut self.connection else { return };
         let published = match publication.subject.as_str() {
-            Some(subject) => connection.publish(&subject, publication.frame, publication.headers),
+            Some(subject) => connection.publish_at(&subject, publication.frame, publication.headers, &mut self.moment),
             None => Err(Refusal::InvalidSubject),
         };
         match published {
             Ok(Published { count, congested }) => {
-                self.acknowledge(id, Answer::Count(count));
+                if let (Some(id), Some(connection)) = (id, &self.connection) {
+                    // If there is no room the outbox closes and the next round ends the session.
+                    let _ = connection.outbox().push(Item::Count { id, count });
+                }
                 if !congested.is_empty() {
-                    self.stalled = Some(Box::pin(async move {
-                        for outbox in congested {
-                            outbox.relief(RELIEF_TIMEOUT).await;
-                        }
-                    }));
+                    let reliefs = congested.into_iter().map(|outbox| Box::pin(outbox.relief(RELIEF_TIMEOUT)));
+                    self.stalled = Some(Box::pin(select_all(reliefs).map(drop)));
                 }
             }
             Err(refusal) => self.acknowledge(id, packet::refusal(&refusal).into()),
@@ -197,6 +201,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let answer = match argument {
             None => malformed("an argument is missing"),
             Some(argument) => match argument.elements() {
+                Some(elements) if elements.clone().count() > MAX_BATCH => malformed("too many elements"),
                 Some(elements) => {
                     Value::Array(elements.map(|element| handle_object(connection, element, &mut handle)).collect())
                 }

@@ -43,8 +43,10 @@ use self::{
 };
 use super::{
     Broker, Connection,
+    delivery::Sink,
     outbox::{Closed, Item, Outbox},
     rpc::Fields,
+    tally::Moment,
 };
 use crate::wire::{
     engineio, socketio,
@@ -136,6 +138,8 @@ struct Session<S> {
     /// When the session ends unless it gets further before.
     expires: Option<Instant>,
     last_write: Instant,
+    /// When the event that is handled arrived.
+    moment: Moment,
     timer: Pin<Box<Sleep>>,
     armed: Instant,
 }
@@ -172,6 +176,7 @@ where
         info: None,
         expires: Some(now + limits.connect_timeout),
         last_write: now,
+        moment: Moment::now(),
         timer: Box::pin(tokio::time::sleep_until(armed)),
         armed,
         broker: broker.clone(),
@@ -195,9 +200,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     /// Puts a text message into the write queue at once, past the outbox: for what comes before a connection exists, and pings.
     fn write_text(&mut self, text: &str) {
-        let mut frame = Vec::with_capacity(text.len() + websocket::MAX_HEAD_BYTES);
-        websocket::push_text(&mut frame, text.as_bytes());
-        self.ws.get_mut().push(&frame);
+        websocket::push_text(self.ws.get_mut().buffer(), text.as_bytes());
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
@@ -232,6 +235,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             && stalled.as_mut().poll(cx).is_ready()
         {
             self.stalled = None;
+            if self.heartbeat.awaiting_pong {
+                // While nothing was read, no pong could be seen.
+                self.heartbeat.at = Instant::now() + self.broker.limits().ping_timeout;
+            }
         }
         progress |= self.poll_read(cx)?;
         while let Poll::Ready(Some(finished)) = self.running.poll_next_unpin(cx) {
@@ -244,6 +251,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let mut progress = false;
+        self.moment = Moment::now();
         for _ in 0..READ_BATCH {
             if self.stalled.is_some() || self.ws.get_mut().queued() > MAX_UNREAD_BYTES {
                 break;
@@ -255,6 +263,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 Poll::Pending => break,
             }
             progress = true;
+        }
+        if let Some(connection) = &mut self.connection
+            && progress
+        {
+            connection.settle();
         }
         Ok(progress)
     }
@@ -294,9 +307,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     fn write_item(&mut self, item: Item) {
         let before = self.ws.get_mut().queued();
         match item {
-            Item::Deliver(delivery) => self.ws.get_mut().push_packet(delivery.encoded()),
-            Item::Packet(packet) => self.ws.get_mut().push_packet(&packet),
-            Item::Permission(refused) => self.ws.get_mut().push_packet(&packet::permission(&refused)),
+            Item::Deliver(delivery) => delivery.write(self.ws.get_mut()),
+            Item::Count { id, count } => packet::write_count(self.ws.get_mut(), id, count),
+            Item::Packet(packet) => packet.write(self.ws.get_mut()),
+            Item::Permission(refused) => packet::permission(&refused).write(self.ws.get_mut()),
             Item::Call(call) => self.forward_call(*call),
             Item::Disconnect => self.write_text("41"),
         }
@@ -324,10 +338,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             return Err(End::SlowReader);
         }
         if self.heartbeat.at <= now {
-            if self.heartbeat.awaiting_pong {
+            if self.heartbeat.awaiting_pong && self.stalled.is_none() {
                 return Err(End::Heartbeat);
             }
-            self.write_text("2");
+            if !self.heartbeat.awaiting_pong {
+                self.write_text("2");
+            }
             self.heartbeat = Heartbeat { at: now + self.broker.limits().ping_timeout, awaiting_pong: true };
         }
         if self.info.as_ref().is_some_and(|info| info.at <= now) {
@@ -447,7 +463,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             _ => websocket::push_head(&mut close, Opcode::Close, 0),
         }
         let duplex = self.ws.get_mut();
-        duplex.push(&close);
+        duplex.buffer().extend_from_slice(&close);
         let goodbye = async {
             std::future::poll_fn(|cx| duplex.poll_drain(cx, &mut false)).await?;
             std::future::poll_fn(|cx| duplex.poll_close(cx)).await?;

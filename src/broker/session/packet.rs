@@ -4,15 +4,22 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::{
-    broker::{Refusal, delivery::Encoded, outbox::Refused, rpc::Fields},
-    wire::{frame::Attachments, json::push_string},
+    broker::{
+        Refusal,
+        delivery::{Encoded, Sink},
+        outbox::Refused,
+        rpc::Fields,
+    },
+    wire::{
+        frame::Attachments,
+        json::push_string,
+        websocket::{self, Opcode},
+    },
 };
 
 /// The one argument of an acknowledgement.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// `{count: n}`
-    Count(u32),
     /// Any JSON.
     Json(Value),
     /// Fields of an object that a service answered with.
@@ -41,7 +48,6 @@ pub fn error(text: &str, code: Option<u16>) -> Value {
 /// An acknowledgement.
 pub fn ack(id: u64, answer: Answer) -> Encoded {
     match answer {
-        Answer::Count(count) => Encoded::from_text(&format!("43{id}[{{\"count\":{count}}}]"), &[]),
         Answer::Json(json) => Encoded::from_text(&format!("43{id}[{json}]"), &[]),
         Answer::Object(fields) => {
             let mut text = b"[{".to_vec();
@@ -50,6 +56,15 @@ pub fn ack(id: u64, answer: Answer) -> Encoded {
             packet("43", "46", Some(id), &text, &fields.attachments)
         }
     }
+}
+
+/// Writes the acknowledgement of a publish.
+pub fn write_count(sink: &mut impl Sink, id: u64, count: u32) {
+    let (mut id_text, mut count_text) = (itoa::Buffer::new(), itoa::Buffer::new());
+    let parts = ["43", id_text.format(id), r#"[{"count":"#, count_text.format(count), "}]"];
+    let out = sink.buffer();
+    websocket::push_head(out, Opcode::Text, parts.iter().map(|part| part.len()).sum());
+    parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
 }
 
 /// An event whose argument is JSON.

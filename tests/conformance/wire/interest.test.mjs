@@ -1,10 +1,13 @@
 // conat-wire.md §26.7: wait-for-interest.
 
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { tmpdir } from 'node:os';
 import { after, before, describe, test } from 'node:test';
+import { promisify } from 'node:util';
 import { connect } from '../../support/client.mjs';
 import { connectRaw } from '../../support/raw.mjs';
-import { ACCOUNT, startServer } from '../../support/server.mjs';
+import { ACCOUNT, BINARY, startServer } from '../../support/server.mjs';
 import { quiet, until } from '../../support/wait.mjs';
 
 describe('interest', { concurrency: true }, () => {
@@ -73,6 +76,11 @@ describe('interest', { concurrency: true }, () => {
     for (const packet of peer.packets.items) {
       if ([id, absent].includes(packet.id)) assert.deepEqual(packet.data, [false]);
     }
+  });
+
+  test('wire_086 the maximum is 90 s unless it is set', async () => {
+    const { stdout } = await promisify(execFile)(BINARY, ['check', '--print'], { env: { HOME: tmpdir() } });
+    assert.match(stdout, /^max_wait +90s +default$/m);
   });
 
   test('wire_087 an invalid or wildcard subject is refused', async (t) => {

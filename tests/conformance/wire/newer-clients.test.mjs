@@ -271,6 +271,24 @@ describe('newer clients', { concurrency: true }, () => {
     await Promise.race([peer.closed, quiet(1_000)]);
     if (!peer.isOpen) await peer.wire.next({ where: ({ text }) => text === '41', what: '41 before the close' });
   });
+
+  test('wire_176 after a hundred failures an address is told when to try again', async (t) => {
+    const guarded = await startServer(t, { policy: 'lite', env: { AUTH_TOKEN: 'a-long-access-token' } });
+    const signIn = async (address, cookie) => {
+      const peer = await connectRaw(t, guarded, { cookie, headers: { 'x-forwarded-for': address } });
+      peer.terminate();
+      return peer.info.user;
+    };
+    for (let failure = 0; failure < 100; failure++) {
+      assert.notEqual((await signIn('203.0.113.7')).code, 429, `failure ${failure}`);
+    }
+    const blocked = await signIn('203.0.113.7');
+    assert.equal(blocked.code, 429);
+    assert.match(blocked.error, /retry in about \d+s/);
+    // Others are not blocked with it.
+    assert.notEqual((await signIn('203.0.113.8')).code, 429);
+    assert.deepEqual(await signIn('203.0.113.8', accountCookie('a-long-access-token')), { account_id: ACCOUNT });
+  });
 });
 
 describe('admission', { concurrency: true }, () => {

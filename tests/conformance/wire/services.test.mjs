@@ -175,6 +175,23 @@ describe('services of the server', { concurrency: true }, () => {
     );
   });
 
+  test('wire_134 behind a proxy the address is that of the client', async (t) => {
+    const hub = await system(t);
+    const cases = [
+      [{ 'x-forwarded-for': '203.0.113.7, 10.0.0.1' }, '203.0.113.7'],
+      [{ forwarded: 'for="[2001:db8::1]:4711";proto=https, for=10.0.0.1' }, '2001:db8::1'],
+      [{ 'fastly-client-ip': '198.51.100.9', 'x-forwarded-for': '203.0.113.7' }, '198.51.100.9'],
+      [{ 'cf-connecting-ip': '198.51.100.2', 'fastly-client-ip': '198.51.100.9' }, '198.51.100.2'],
+      [{ 'x-forwarded-for': '::ffff:192.0.2.1' }, '192.0.2.1'],
+      [{ 'x-forwarded-for': 'nonsense' }, '127.0.0.1'],
+    ];
+    for (const [headers, address] of cases) {
+      const peer = await connectRaw(t, server, { headers });
+      const stats = (await hub.call('sys.conat.default.0', 'stats'))['0'][peer.sid];
+      assert.equal(stats.address, address, JSON.stringify(headers));
+    }
+  });
+
   test('wire_134 malformed stats are ignored', async (t) => {
     const peer = await connectRaw(t, server);
     for (const argument of [null, 7, 'text', [], {}, { recv0: null }, { recv0: { messages: 'x', bytes: {} } }]) {

@@ -192,6 +192,15 @@ describe('sign-in with accounts', { concurrency: true }, () => {
     }, 'a place after a close');
   });
 
+  test('where no token is needed a page of another origin may not connect', async (t) => {
+    const trusting = await startServer(t, { policy: 'lite' });
+    for (const origin of ['https://evil.example', 'http://127.0.0.1:1', 'null']) {
+      await assert.rejects(connectRaw(t, trusting, { headers: { origin } }), undefined, origin);
+    }
+    const own = await connectRaw(t, trusting, { headers: { origin: `http://${trusting.host}` } });
+    assert.deepEqual(own.info.user, { account_id: ACCOUNT });
+  });
+
   test('wire_030 total and hub limits are settings of their own', async (t) => {
     const limits = {
       OUTPOST_MAX_CONNECTIONS_PER_USER: '2',

@@ -19,7 +19,7 @@ export function ConnectionState(): JSX.Element {
           <Countdown until={state.retryAt} />
           <button type="button" class="button button-small" title={state.reason} onClick={() => client.retryNow()}>
             <Icon name="retry" />
-            Retry now
+            <span class="connection-retry">Retry now</span>
           </button>
         </>
       )}

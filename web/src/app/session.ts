@@ -32,14 +32,10 @@ export const accountId = computed(() => {
   return signedIn ?? identity.value?.accountId;
 });
 
-/** Has this page been connected before? */
-export const everConnected = signal(false);
-
 /** Connects and fetches the configuration; to be called once. */
 export function start(): void {
   client.events.on('state', (state) => {
     busState.value = state;
-    if (state.phase === 'connected') everConnected.value = true;
     // A refused WebSocket looks like a broken one; plain HTTP tells which it is.
     if (state.phase === 'waiting' && !state.answered) void checkSignIn();
     if (state.phase === 'signed-out' && state.code === 429) setTimeout(() => client.retryNow(), BUSY_RETRY_MS);
@@ -62,11 +58,17 @@ async function fetchIdentity(pause: Backoff): Promise<void> {
       client.signOut('This page is not signed in.', 401);
       return;
     }
-    const { configuration } = (await response.json()) as { configuration: { account_id: string; project_id: string } };
-    identity.value = { accountId: configuration.account_id, projectId: configuration.project_id };
+    identity.value = readIdentity(await response.json());
   } catch {
     setTimeout(() => void fetchIdentity(pause), pause.next());
   }
+}
+
+function readIdentity(customize: unknown): Identity {
+  const { configuration } = customize as { configuration: { account_id: unknown; project_id: unknown } };
+  const { account_id: accountId, project_id: projectId } = configuration;
+  if (typeof accountId !== 'string' || typeof projectId !== 'string') throw new TypeError('no identity');
+  return { accountId, projectId };
 }
 
 async function checkSignIn(): Promise<void> {

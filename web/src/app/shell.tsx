@@ -35,10 +35,10 @@ export function Shell(): JSX.Element {
   const signedOut = busState.value.phase === 'signed-out';
   return (
     <div class="shell">
-      <a class="skip" href={hrefOf(route.value)} onClick={skipToContent}>
-        Skip to content
-      </a>
       <header class="header">
+        <a class="skip" href={hrefOf(route.value)} onClick={skipToContent}>
+          Skip to content
+        </a>
         <a class="brand" href={hrefOf({ view: 'status' })} aria-label="Outpost">
           <img src={logo} alt="" width="26" height="26" />
           <span>Outpost</span>
@@ -54,7 +54,7 @@ export function Shell(): JSX.Element {
         </div>
       </header>
       {signedOut && <SignIn />}
-      <div class="content" id="content" tabIndex={-1} hidden={signedOut}>
+      <div class="content" id="content" tabIndex={0} hidden={signedOut}>
         {view === 'status' && <StatusView />}
         {view === 'connections' && <ConnectionsView />}
         {view === 'flight' && <FlightView />}

@@ -43,7 +43,8 @@ function Toolbar(): JSX.Element {
         <span class="visually-hidden">Filter</span>
         <input
           type="search"
-          placeholder="Filter: subject, pattern a.*.>, header, connection; -word leaves out"
+          placeholder="Filter"
+          title="Part of a subject, a pattern such as a.*.>, a header, a connection’s number. -word leaves out."
           value={filter.value}
           spellcheck={false}
           autocapitalize="off"
@@ -56,7 +57,7 @@ function Toolbar(): JSX.Element {
           checked={showOwn.value}
           onChange={(event) => (showOwn.value = event.currentTarget.checked)}
         />
-        This page’s own
+        Include this page’s
       </label>
       <p class="toolbar-count muted" role="status">
         {shown.value.length} of {total}
@@ -152,7 +153,7 @@ function Row({ record, open, toggle }: { record: FlightRecord; open: boolean; to
         <td class="numeric">{formatBytes(record.bytes)}</td>
         <td class="numeric">{record.count}</td>
         <td class="numeric">{record.micros} µs</td>
-        <td class="mono muted">{record.headers.join(' ')}</td>
+        <td class="mono muted nowrap">{record.headers.join(' ')}</td>
       </tr>
       {open && (
         <tr class="record-detail">

@@ -3,7 +3,14 @@ import type { JSX } from 'preact';
 import { panes } from './panes';
 
 /** Ctrl was pressed on the row and waits for the next key. */
-export const stickyControl = signal(false);
+const stickyControl = signal(false);
+
+/** Was Ctrl pressed on the row? It holds for one key. */
+export function takeControl(): boolean {
+  const pressed = stickyControl.peek();
+  stickyControl.value = false;
+  return pressed;
+}
 
 const KEYS: { label: string; name: string; data: string }[] = [
   { label: 'Esc', name: 'Escape', data: '\x1b' },
@@ -22,7 +29,6 @@ export function KeyRow({ current }: { current: number }): JSX.Element {
   const pane = panes.value[current];
   const toggleControl = () => {
     stickyControl.value = !stickyControl.value;
-    if (pane) pane.control = stickyControl.value;
     pane?.focus();
   };
   return (

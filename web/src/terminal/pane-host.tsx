@@ -3,7 +3,7 @@ import { useEffect, useRef } from 'preact/hooks';
 import type { JSX } from 'preact';
 import { busState, client } from '../app/session';
 import { messageOf } from '../bus/error';
-import { stickyControl } from './key-row';
+import { takeControl } from './key-row';
 import type { Pane } from './pane';
 import { panes } from './panes';
 import type { SessionState } from './session';
@@ -22,12 +22,12 @@ export function PaneHost({ tab, project, shown }: Props): JSX.Element {
   const state = useSignal<SessionState>({ phase: 'attaching' });
   const failure = useSignal('');
   const attempt = useSignal(0);
-  if (shown) started.value = true;
-  const start = started.value;
+  const start = shown || started.value;
 
   useEffect(() => {
     const element = host.current;
     if (!start || !element) return undefined;
+    started.value = true;
     let pane: Pane | undefined;
     let gone = false;
     failure.value = '';
@@ -37,7 +37,8 @@ export function PaneHost({ tab, project, shown }: Props): JSX.Element {
         pane = new module.Pane(client, `terminal.project-${project}.0`, sessionId(tab), element, {
           state: (next) => (state.value = next),
           title: (title) => setTitle(tab, title),
-          modifiersUsed: () => (stickyControl.value = false),
+          takeControl,
+          leave: () => document.getElementById(`terminal-tab-${tab}`)?.focus(),
         });
         panes.value = { ...panes.peek(), [tab]: pane };
       },

@@ -17,8 +17,10 @@ export interface PaneListener {
   state(state: SessionState): void;
   /** The program's title, or else the directory it is in. */
   title(title: string): void;
-  /** A key pressed on the touch keyboard's extra row was used up. */
-  modifiersUsed(): void;
+  /** Was Ctrl pressed on the extra row of keys? Asking uses it up. */
+  takeControl(): boolean;
+  /** The user wants out of the emulator, which takes every key, Tab included. */
+  leave(): void;
 }
 
 const FONT =
@@ -37,8 +39,6 @@ export class Pane implements Screen {
   #keyDown = false;
   #title = '';
   #cwd = '';
-  /** The next character goes out as a control character: set by the extra row of keys. */
-  control = false;
 
   constructor(
     client: Client,
@@ -169,12 +169,7 @@ export class Pane implements Screen {
       if (!this.#replaying) this.session.input(data, 'auto');
       return;
     }
-    const typed = this.control ? controlCharacter(data) : data;
-    if (this.control) {
-      this.control = false;
-      this.listener.modifiersUsed();
-    }
-    this.session.input(typed, 'user');
+    this.session.input(this.listener.takeControl() ? controlCharacter(data) : data, 'user');
   }
 
   /** Some function keys look like reports; a key that is being handled tells them apart. */
@@ -184,6 +179,11 @@ export class Pane implements Screen {
     if (command && event.code === 'KeyC') {
       event.preventDefault();
       void this.copy();
+      return false;
+    }
+    if (command && event.code === 'ArrowUp') {
+      event.preventDefault();
+      this.listener.leave();
       return false;
     }
     // The browser pastes by itself if the emulator leaves the key alone.

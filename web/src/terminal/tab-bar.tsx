@@ -11,7 +11,7 @@ import { openTab, tabs, titles } from './tabs';
 export function TabBar({ current }: { current: number }): JSX.Element {
   return (
     <div class="tab-bar">
-      <div class="tabs" role="tablist" aria-label="Terminals" onKeyDown={moveFocus}>
+      <div class="tabs" role="tablist" aria-label="Terminals" onKeyDown={tabKey}>
         {tabs.value.map((tab) => (
           <Tab key={tab} tab={tab} selected={tab === current} />
         ))}
@@ -34,39 +34,38 @@ function Tab({ tab, selected }: { tab: number; selected: boolean }): JSX.Element
   const title = titles.value[tab] ?? '';
   const name = `Terminal ${tab}`;
   return (
-    <div class="tab" data-selected={selected}>
+    <div class="tab" role="presentation" data-selected={selected}>
       <a
         class="tab-link"
         id={`terminal-tab-${tab}`}
         role="tab"
+        data-tab={tab}
         href={hrefOf({ view: 'terminal', terminal: tab })}
         aria-selected={selected}
         aria-controls={`terminal-${tab}`}
         tabIndex={selected ? 0 : -1}
-        title={title ? `${name}: ${title}` : name}
+        title={`${title ? `${name}: ${title}` : name} (Ctrl+Shift+↑ comes here from inside)`}
       >
         <span class="tab-number">{tab}</span>
         <span class="tab-title">{title || name}</span>
       </a>
-      <button
-        type="button"
-        class="tab-close"
-        aria-label={`Close terminal ${tab}`}
-        onClick={() => (closing.value = tab)}
-      >
+      {/* For the mouse. The keyboard has Delete, a screen reader the button among the tools. */}
+      <button type="button" class="tab-close" aria-hidden="true" tabIndex={-1} onClick={() => (closing.value = tab)}>
         <Icon name="close" />
       </button>
     </div>
   );
 }
 
-/** Arrow keys go from tab to tab, as in any list of tabs. */
-function moveFocus(event: KeyboardEvent): void {
-  const step = event.key === 'ArrowRight' ? 1 : event.key === 'ArrowLeft' ? -1 : 0;
-  if (step === 0 || !(event.currentTarget instanceof HTMLElement)) return;
+/** Arrow keys go from tab to tab and Delete closes one, as in any list of tabs. */
+function tabKey(event: KeyboardEvent): void {
+  if (!(event.currentTarget instanceof HTMLElement)) return;
   const links = [...event.currentTarget.querySelectorAll<HTMLElement>('[role=tab]')];
   const index = links.findIndex((link) => link === document.activeElement);
-  links[(index + step + links.length) % links.length]?.focus();
+  const step = event.key === 'ArrowRight' ? 1 : event.key === 'ArrowLeft' ? -1 : 0;
+  if (event.key === 'Delete') closing.value = Number(links[index]?.dataset.tab);
+  else if (step !== 0) links[(index + step + links.length) % links.length]?.focus();
+  else return;
   event.preventDefault();
 }
 
@@ -104,6 +103,9 @@ function Tools({ tab }: { tab: number }): JSX.Element {
         act={() => void pane?.session.kickOthers()}
       >
         <Icon name="kick" />
+      </Tool>
+      <Tool label={`Close terminal ${tab}`} disabled={tabs.value.length === 0} act={() => (closing.value = tab)}>
+        <Icon name="close" />
       </Tool>
     </div>
   );
