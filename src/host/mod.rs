@@ -3,10 +3,12 @@
 pub mod activation;
 pub mod addresses;
 pub mod connection_info;
+pub mod directory_watch;
 pub mod environment;
 pub mod journal;
 pub mod listen;
 pub mod log;
 pub mod notify;
 pub mod process;
+pub mod pty;
 pub mod signals;

@@ -1,1 +1,3 @@
 //! What the project does: terminals.
+
+pub mod terminal;

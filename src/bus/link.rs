@@ -1,0 +1,129 @@
+//! What a client is connected through: the broker in this process, or a WebSocket.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::{Error, local::Local};
+use crate::{
+    broker::{Outbox, rpc::Fields as CallFields},
+    wire::frame::Fields,
+};
+
+pub(super) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// How long a publisher of bulk data waits for a reader that is behind. The reader is cut off by its own bounds if it takes
+/// longer.
+const RELIEF_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A publish that is on its way.
+pub(super) enum Ack {
+    /// It has been delivered to so many; these readers are behind.
+    Delivered(u32, SmallVec<[Arc<Outbox>; 1]>),
+    /// The server will tell.
+    Pending(BoxFuture<Result<u32, Error>>),
+}
+
+impl Ack {
+    pub async fn count(self) -> Result<u32, Error> {
+        match self {
+            Ack::Delivered(count, congested) => {
+                for outbox in congested {
+                    outbox.relief(RELIEF_TIMEOUT).await;
+                }
+                Ok(count)
+            }
+            Ack::Pending(answer) => answer.await,
+        }
+    }
+}
+
+/// A subscribe that is on its way.
+pub(super) enum Subscribing {
+    /// It is done.
+    Done(Result<(), Error>),
+    /// The server will tell.
+    Pending(BoxFuture<Result<(), Error>>),
+}
+
+/// A connection to a broker.
+#[derive(Debug)]
+pub(super) enum Link {
+    /// In this process.
+    Local(Local),
+}
+
+impl Link {
+    pub fn max_payload(&self) -> usize {
+        match self {
+            Link::Local(local) => local.max_payload(),
+        }
+    }
+
+    /// Publishes a frame without acknowledgement.
+    pub fn publish_sync(&self, subject: &str, frame: Fields) -> Result<(), Error> {
+        match self {
+            Link::Local(local) => local.publish(subject, frame).map(|_| ()),
+        }
+    }
+
+    /// Starts to publish a frame; the acknowledgement is waited for separately.
+    pub async fn publish(
+        &self,
+        subject: &str,
+        frame: Fields,
+    ) -> Result<impl Future<Output = Result<u32, Error>>, Error> {
+        let ack = match self {
+            Link::Local(local) => local.publish(subject, frame)?,
+        };
+        Ok(ack.count())
+    }
+
+    /// Starts to subscribe.
+    pub fn subscribe(&self, pattern: &str, queue: &str) -> Subscribing {
+        match self {
+            Link::Local(local) => Subscribing::Done(local.subscribe(pattern, queue)),
+        }
+    }
+
+    pub fn unsubscribe(&self, pattern: &str) {
+        match self {
+            Link::Local(local) => local.unsubscribe(pattern),
+        }
+    }
+
+    /// Whether there was interest in time.
+    pub async fn wait_for_interest(&self, subject: &str, timeout: Duration) -> Result<bool, Error> {
+        match self {
+            Link::Local(local) => local.wait_for_interest(subject, timeout).await,
+        }
+    }
+
+    /// Registers a service for direct calls (§20.5).
+    pub fn register_service(&self, pattern: &str, queue: &str) -> Subscribing {
+        match self {
+            Link::Local(local) => Subscribing::Done(local.register_service(pattern, queue)),
+        }
+    }
+
+    pub fn close_service(&self, pattern: &str) {
+        match self {
+            Link::Local(local) => local.close_service(pattern),
+        }
+    }
+
+    /// Calls a service directly: the answer's fields, or the error in them.
+    pub async fn call(&self, subject: &str, raw: Bytes, timeout: Duration) -> Result<CallFields, Error> {
+        match self {
+            Link::Local(local) => local.call(subject, raw, timeout).await,
+        }
+    }
+
+    /// Unsubscribes and disconnects.
+    pub fn close(&self, patterns: Vec<Arc<str>>) {
+        match self {
+            Link::Local(local) => local.close(patterns),
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Sessions with real programs and pretended clients.
+
+mod client;
+mod flow;
+mod sessions;
