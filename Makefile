@@ -24,6 +24,7 @@ lint: ## Check formatting, clippy, the page's linter and types, the tests' linte
 	cargo fmt --check
 	OUTPOST_PAGE=none cargo clippy --locked --all-targets -- -D warnings
 	npm --prefix web run lint
+	npm --prefix web run check
 	npm --prefix tests run lint
 
 page: ## Build the page into web/dist

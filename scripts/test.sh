@@ -30,7 +30,8 @@ rust_tests() {
 }
 
 peer_tests() {
-    OUTPOST_BIN="${OUTPOST_BIN:-$PWD/${CARGO_TARGET_DIR:-target}/debug/outpost}" npm --prefix tests test
+    CHROMIUM="${CHROMIUM:-$(command -v chromium || command -v chromium-browser || command -v google-chrome)}" \
+        OUTPOST_BIN="${OUTPOST_BIN:-$PWD/${CARGO_TARGET_DIR:-target}/debug/outpost}" npm --prefix tests test
 }
 
 part setup scripts/setup.sh test

@@ -113,10 +113,12 @@ fn used_floors(code: &str) -> BTreeSet<String> {
 
 /// Whether there is unsafe code; the word alone may also stand in a text, such as a content security policy.
 fn has_unsafe(code: &str) -> bool {
-    code.split("unsafe").skip(1).any(|rest| {
+    code.match_indices("unsafe").any(|(at, word)| {
+        let rest = &code[at + word.len()..];
         let next = rest.trim_start();
-        rest.starts_with('(')
-            || ["{", "fn ", "impl ", "impl<", "extern ", "trait "].iter().any(|form| next.starts_with(form))
+        let is_attribute = rest.starts_with('(') && code[..at].ends_with("#[");
+        let is_block = ["{", "fn ", "impl ", "impl<", "extern ", "trait "].iter().any(|form| next.starts_with(form));
+        is_attribute || (is_block && !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
     })
 }
 
@@ -125,7 +127,7 @@ fn has_unsafe_knows_code_from_text() {
     for code in ["unsafe { x }", "unsafe fn f() {}", "unsafe impl Send for X {}", "#[unsafe(no_mangle)]"] {
         assert!(has_unsafe(code), "{code}");
     }
-    for code in ["style-src 'unsafe-inline'", "#![deny(unsafe_code)]", "unsafely"] {
+    for code in ["style-src 'unsafe-inline'", "#![deny(unsafe_code)]", "is_unsafe(x)", "fn is_unsafe {"] {
         assert!(!has_unsafe(code), "{code}");
     }
 }

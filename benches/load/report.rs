@@ -84,8 +84,8 @@ impl Row {
         }
         if self.budget.as_peer {
             budget.push("≥ 1×".to_owned());
-            // Not `< 1.0`, which a missing value would pass.
-            if !(factor >= 1.0) {
+            // A missing value is no success either.
+            if factor.is_nan() || factor < 1.0 {
                 misses.push("1×");
             }
             if coalesced_factor < 1.0 {

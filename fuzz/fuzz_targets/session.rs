@@ -37,7 +37,7 @@ async fn connect(broker: &Arc<Broker>) -> Client {
     let (near, far) = tokio::io::duplex(1 << 20);
     let origin = Origin { headers: http::HeaderMap::new(), query: String::new(), address: Ipv4Addr::LOCALHOST.into() };
     let shutdown = CancellationToken::new();
-    let serving = tokio::spawn(session::serve(far, Default::default(), broker.clone(), origin, shutdown));
+    let serving = tokio::spawn(session::serve(far, broker.clone(), origin, shutdown));
     let ws = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
     let (sender, mut receiver) = ws.split();
     let reading = tokio::spawn(async move {
