@@ -3,7 +3,7 @@
 //! [`App::build`] makes everything that can fail, [`App::run`] serves until it is told to stop. Services are subscribed before
 //! the first connection is accepted, so nobody comes too early.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{ffi::OsStr, net::SocketAddr, sync::Arc, time::Duration};
 
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -14,9 +14,11 @@ use crate::{
         self, Broker, Policy, User,
         policy::{Lite, Open},
     },
-    config::{Config, DRAIN_TIMEOUT, PolicyKind},
-    host::{addresses::addresses, listen::Listeners, signals::Reload},
+    bus::Client,
+    config::{Config, DRAIN_TIMEOUT, PolicyKind, Service},
+    host::{addresses::addresses, environment, listen::Listeners, signals::Reload},
     http::{self, BrokerEndpoint, LiteAuthenticator, LiteUsers, Metrics, Readiness, SignIn, Tls},
+    project::terminal::{self, TerminalOptions},
 };
 
 /// Part of [`DRAIN_TIMEOUT`] that services have after the last connection has gone.
@@ -34,6 +36,9 @@ pub enum Error {
     /// The port, or the page.
     #[error(transparent)]
     Http(#[from] http::Error),
+    /// Terminals can't be offered.
+    #[error(transparent)]
+    Terminal(#[from] terminal::Error),
 }
 
 /// A server that is ready to run.
@@ -43,7 +48,7 @@ pub struct App {
     tls: Option<Arc<Tls>>,
     sessions: TaskTracker,
     end_sessions: CancellationToken,
-    end_services: CancellationToken,
+    services: Services,
     readiness: Readiness,
 }
 
@@ -71,7 +76,8 @@ impl App {
         let readiness = Readiness::new();
         let starting = readiness.latch("services");
         let sessions = TaskTracker::new();
-        let (end_sessions, end_services) = (CancellationToken::new(), CancellationToken::new());
+        let end_sessions = CancellationToken::new();
+        let services = Services::start(&config, &broker).await?;
         let bus = Arc::new(BrokerEndpoint::new(broker.clone(), sessions.clone(), end_sessions.clone()));
         let mut metrics = Metrics::new(broker.counters().clone());
         metrics.add(http::metrics::Queues(broker.clone()));
@@ -86,7 +92,7 @@ impl App {
         };
         let http = http::Server::build(http::Settings::from_config(&config), parts)?;
         drop(starting);
-        Ok(App { broker, http, tls, sessions, end_sessions, end_services, readiness })
+        Ok(App { broker, http, tls, sessions, end_sessions, services, readiness })
     }
 
     /// Where the server listens.
@@ -136,8 +142,52 @@ impl App {
             }
         };
         tokio::join!(self.http.run(shutdown.clone()), drain_sessions, reload);
-        self.end_services.cancel();
+        self.services.stop().await;
         Ok(())
+    }
+}
+
+/// What runs on the bus, in process.
+struct Services {
+    client: Client,
+    terminals: Option<terminal::Service>,
+    end: CancellationToken,
+}
+
+impl Services {
+    /// Starts all parts that are switched on. When this returns, clients find them.
+    async fn start(config: &Config, broker: &Arc<Broker>) -> Result<Services, Error> {
+        let client = Client::in_process(broker, User::system());
+        let end = CancellationToken::new();
+        let mut services = Services { client, terminals: None, end };
+        if config.runs(Service::Terminal) {
+            let environment = environment::for_children();
+            let variable = |name: &str| environment.get(OsStr::new(name))?.to_str().map(str::to_owned);
+            let options = TerminalOptions {
+                limits: terminal::Limits::from_environment(variable),
+                project_id: config.identity.project_id.clone(),
+                home: config.paths.home.clone(),
+                control_root: config.paths.data.join("terminal"),
+                environment,
+            };
+            let started = terminal::Service::start(&services.client, options, services.end.clone()).await?;
+            services.terminals = Some(started);
+        }
+        Ok(services)
+    }
+
+    /// Ends all parts and waits for them, for a while.
+    async fn stop(self) {
+        self.end.cancel();
+        let ended = async {
+            if let Some(terminals) = &self.terminals {
+                terminals.stopped().await;
+            }
+        };
+        if tokio::time::timeout(SERVICES_TIMEOUT, ended).await.is_err() {
+            tracing::warn!("some services did not end in time");
+        }
+        self.client.close();
     }
 }
 

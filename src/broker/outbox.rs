@@ -82,6 +82,14 @@ struct Inner {
     /// Items that were dropped when the outbox closed, or came later.
     dropped: u64,
     waker: Option<Waker>,
+    /// Woken at the end only, for a session that has more to write than its socket takes.
+    end_waker: Option<Waker>,
+}
+
+impl Inner {
+    fn wakers(&mut self) -> impl Iterator<Item = Waker> + use<> {
+        [self.waker.take(), self.end_waker.take()].into_iter().flatten()
+    }
 }
 
 /// A bounded queue with many writers and one reader.
@@ -118,13 +126,11 @@ impl Outbox {
             inner.closed = Some(Closed::SlowReader);
             let dropped = std::mem::take(&mut inner.queue);
             inner.dropped += dropped.len() as u64 + 1;
-            let waker = inner.waker.take();
+            let wakers = inner.wakers();
             drop(inner);
             drop(dropped);
             self.relieved.notify_waiters();
-            if let Some(waker) = waker {
-                waker.wake();
-            }
+            wakers.for_each(Waker::wake);
             return Err(Closed::SlowReader);
         }
         inner.bytes += size;
@@ -166,6 +172,18 @@ impl Outbox {
         Poll::Ready(Ok(()))
     }
 
+    /// Whether the outbox is closed; ready when it is. What is added meanwhile wakes nobody.
+    pub fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<Closed> {
+        let mut inner = self.inner.lock();
+        match inner.closed {
+            Some(reason) => Poll::Ready(reason),
+            None => {
+                inner.end_waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
     /// Takes the next item, waiting for one.
     ///
     /// # Errors
@@ -199,13 +217,11 @@ impl Outbox {
         inner.closed.get_or_insert(reason);
         let dropped = std::mem::take(&mut inner.queue);
         inner.dropped += dropped.len() as u64;
-        let waker = inner.waker.take();
+        let wakers = inner.wakers();
         drop(inner);
         drop(dropped);
         self.relieved.notify_waiters();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wakers.for_each(Waker::wake);
     }
 
     /// How many items were dropped because the outbox was closed.

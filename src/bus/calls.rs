@@ -20,7 +20,7 @@ pub(super) struct IncomingCall {
     pub pattern: Arc<str>,
     pub kind: CallKind,
     pub body: Fields,
-    pub reply: Box<dyn FnOnce(Fields) + Send>,
+    pub reply: Box<dyn FnOnce(Fields) + Send + Sync>,
 }
 
 impl std::fmt::Debug for IncomingCall {

@@ -231,8 +231,7 @@ fn handle(core: &Core, item: Item) {
             });
         }
         Item::Permission(refused) => core.denied(refused.direction, &refused.subject),
-        Item::Packet(_) | Item::Count { .. } => {}
-        // Only connections over sockets are told to go by id.
-        Item::Disconnect => {}
+        // Only connections over sockets get acknowledgements, and are told to go.
+        Item::Packet(_) | Item::Count { .. } | Item::Disconnect => {}
     }
 }

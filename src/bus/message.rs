@@ -156,6 +156,15 @@ impl Message {
         self.core.publish_waiting(reply, MSGPACK, payload, headers, timeout).await
     }
 
+    /// Answers a request with a payload that is encoded already.
+    ///
+    /// # Errors
+    /// See [`Message::respond`].
+    pub async fn respond_bytes(&self, encoding: u64, payload: Bytes) -> Result<Published, Error> {
+        let Some(reply) = self.reply_subject() else { return Ok(Published::default()) };
+        self.core.publish_waiting(reply, encoding, payload, None, RESPOND_TIMEOUT).await
+    }
+
     /// Answers a request without waiting for anything.
     ///
     /// # Errors

@@ -8,6 +8,8 @@
 //! | [`Client::subscribe`], [`Subscription`] | §§6.2, 11 |
 //! | [`Client::publish`], [`Client::publish_sync`] | §§5.5, 6.1, 10.6 |
 //! | [`Client::request`], [`Client::request_many`], [`Message::respond`] | §10 |
+//! | [`service`] | §§15, 20.12 |
+//! | [`socket`] | §§17, 20.9 |
 //!
 //! # Bounds
 //!
@@ -30,10 +32,13 @@ mod message;
 mod publish;
 mod queue;
 mod request;
+pub mod service;
 pub mod socket;
 mod status;
 mod subscription;
 mod table;
+#[cfg(test)]
+mod testing;
 
 pub use client::Client;
 pub use error::{Code, Error, Failure};

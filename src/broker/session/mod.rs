@@ -103,6 +103,15 @@ enum End {
     Shutdown,
 }
 
+impl From<Closed> for End {
+    fn from(closed: Closed) -> End {
+        match closed {
+            Closed::SlowReader => End::SlowReader,
+            Closed::Ended => End::Peer,
+        }
+    }
+}
+
 /// What the server waits for an acknowledgement of.
 enum Pending {
     Info,
@@ -279,10 +288,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             if self.items.is_empty() {
                 let Some(connection) = &self.connection else { break };
                 match connection.outbox().poll_take(cx, READY_BYTES, &mut self.items) {
-                    Poll::Ready(Ok(())) => {}
-                    Poll::Ready(Err(Closed::SlowReader)) => return Err(End::SlowReader),
-                    Poll::Ready(Err(Closed::Ended)) => return Err(End::Peer),
-                    Poll::Pending => break,
+                    Poll::Ready(taken) => taken.map_err(End::from)?,
+                    Poll::Pending => return Ok(progress),
                 }
             }
             if self.ws.get_mut().queued() == 0 {
@@ -300,6 +307,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 connection.outbox().written(messages, bytes);
             }
             progress = true;
+        }
+        // The socket takes no more, so the outbox fills up, and may be full.
+        if let Some(connection) = &self.connection
+            && let Poll::Ready(closed) = connection.outbox().poll_closed(cx)
+        {
+            return Err(closed.into());
         }
         Ok(progress)
     }

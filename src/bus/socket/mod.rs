@@ -35,7 +35,7 @@ use self::endpoint::{Arrived, Endpoint};
 pub(super) use self::{client::connect, server::listen};
 pub use self::{
     options::{Choice, Reason, SocketError, SocketOptions, SocketState, Times},
-    reliable::Repeat,
+    reliable::{Backoff, Repeat},
     server::SocketServer,
 };
 use super::{Error, Message, RequestOptions, message::MSGPACK, request::request};

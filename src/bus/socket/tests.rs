@@ -1,26 +1,14 @@
 //! Sockets over a broker in process.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    broker::{self, Broker, User, policy::Open, sign_in::Anonymous},
-    bus::Client,
-    config::Limits,
+    broker::User,
+    bus::{Client, testing::broker},
 };
-
-fn broker() -> Arc<Broker> {
-    Broker::new(broker::Options {
-        server_id: "0".into(),
-        cluster_name: None,
-        address: "http://localhost:5000".into(),
-        limits: Limits::default(),
-        authenticator: Arc::new(Anonymous),
-        policy: Arc::new(Open),
-    })
-}
 
 async fn data(socket: &Socket) -> Value {
     match tokio::time::timeout(Duration::from_secs(60), socket.recv()).await.unwrap() {
