@@ -140,7 +140,8 @@ describe('newer clients', { concurrency: true }, () => {
       for (const field of TIMINGS) assert.equal(typeof late[field], 'number', field);
     }
     // Without ack id nobody is asked.
-    service.packets.drain();
+    await service.event('rpc-request');
+    await service.event('fast-rpc-request');
     caller.emit('rpc', { subject: 't170-silent', encoding: 0, raw: RAW });
     caller.emit('fast-rpc', { subject: 't170-silent', payload: null });
     await caller.ask('subscriptions', null);
