@@ -186,12 +186,6 @@ impl Table {
         self.entries.values_mut().for_each(|entry| entry.assembler.expire(now));
     }
 
-    /// Messages that are incomplete.
-    #[cfg(test)]
-    pub fn incomplete(&self) -> usize {
-        self.entries.values().map(|entry| entry.assembler.pending().0).sum()
-    }
-
     /// Ends everything; gives the patterns there were.
     pub fn close(&mut self, error: &Error) -> Vec<Arc<str>> {
         self.closed = Some(error.clone());
