@@ -39,6 +39,7 @@ test.each<[string, boolean]>([
   ['cn-reply', true],
   ['7', true],
   ['12', true],
+  ['#12', true],
   ['2', false],
   ['project -CN-Reply', false],
   ['project -inbox', true],

@@ -162,12 +162,12 @@ function Row({ record, open, toggle }: { record: FlightRecord; open: boolean; to
               <dt>Number</dt>
               <dd>{record.n}</dd>
               <dt>From</dt>
-              <dd class="mono">{record.from}</dd>
+              <dd class="mono">#{record.from}</dd>
               <dt>To</dt>
               <dd class="mono">
                 {record.to.length === 0
                   ? 'nobody'
-                  : record.to.map(({ pattern, conn }) => <div>{`${pattern}  →  ${conn}`}</div>)}
+                  : record.to.map(({ pattern, conn }) => <div>{`${pattern}  →  #${conn}`}</div>)}
               </dd>
               {record.encoding !== undefined && (
                 <>
