@@ -18,6 +18,11 @@ export interface FlightRecord {
 /** The newest records, as many as the server keeps by default. */
 export const MAX_RECORDS = 4096;
 
+/** A subject with its UUIDs cut short, so that a line shows what tells subjects apart. */
+export function abbreviate(subject: string): string {
+  return subject.replace(/([\da-f]{8})-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12}/gu, '$1…');
+}
+
 /** Adds new records, oldest first, without ever having one twice, and lets the oldest go. */
 export function append(records: FlightRecord[], added: FlightRecord[]): FlightRecord[] {
   const last = records.at(-1)?.n ?? -1;
