@@ -90,8 +90,9 @@ describe('a network that goes silent', () => {
     proxy.freeze();
     proxy.mend();
     // The old connection stays dead: only an unanswered question can tell.
+    const next = page.waitForEvent('websocket');
     await page.evaluate(() => window.dispatchEvent(new Event('online')));
-    await noLongerConnected(page);
+    await next;
     await connected(page);
     assert.deepEqual(page.complaints, []);
   });
