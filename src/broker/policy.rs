@@ -1,8 +1,11 @@
 //! Who may publish and subscribe to what (conat-wire.md §13).
 
+use std::sync::Arc;
+
 use thiserror::Error;
 
 use super::{User, user::Identity};
+use crate::config::{Config, PolicyKind};
 
 /// What somebody wants to do with a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,6 +65,17 @@ pub struct Lite {
     pub account_id: String,
     /// The one project.
     pub project_id: String,
+}
+
+/// The policy that the settings ask for.
+pub fn for_config(config: &Config) -> Arc<dyn Policy> {
+    match config.policy {
+        PolicyKind::Open => Arc::new(Open),
+        PolicyKind::Lite => Arc::new(Lite {
+            account_id: config.identity.account_id.clone(),
+            project_id: config.identity.project_id.clone(),
+        }),
+    }
 }
 
 impl Lite {

@@ -8,13 +8,13 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::{
-    Error, Message, PublishOptions, Published, RequestManyOptions, RequestOptions, Responses, State, Status,
-    SubscribeOptions, Subscription,
+    ConnectOptions, Error, Message, PublishOptions, Published, RequestManyOptions, RequestOptions, Responses, State,
+    Status, SubscribeOptions, Subscription,
     core::Core,
     local,
     message::{JSON, MSGPACK},
     publish::within,
-    request,
+    remote, request,
     socket::{self, Socket, SocketOptions, SocketServer},
     subscription,
 };
@@ -50,6 +50,14 @@ impl Client {
         Client::from_core(local::start(broker, user))
     }
 
+    /// A client over a WebSocket. It connects in the background and may be used at once. Has to be called on the runtime.
+    ///
+    /// # Errors
+    /// The address is none, or the certificates to trust can't be read.
+    pub fn connect(options: ConnectOptions) -> Result<Client, Error> {
+        Ok(Client::from_core(remote::start(options)?))
+    }
+
     pub(super) fn from_core(core: Arc<Core>) -> Client {
         Client { guard: Arc::new(Guard { core }) }
     }
@@ -81,10 +89,11 @@ impl Client {
     /// Waits until the client is connected and signed in.
     ///
     /// # Errors
-    /// The client is closed, or closed itself because sign-in failed.
+    /// The client is closed, or sign-in failed; a client that reconnects goes on trying then.
     pub async fn connected(&self) -> Result<(), Error> {
         let mut status = self.status();
-        let status = status.wait_for(|s| s.state != State::Connecting).await.map_err(|_| Error::Closed)?;
+        let status =
+            status.wait_for(|s| s.state != State::Connecting || s.error.is_some()).await.map_err(|_| Error::Closed)?;
         match &status.error {
             Some(error) => Err(error.clone()),
             None => Ok(()),

@@ -122,7 +122,7 @@ impl Core {
     /// The prefix of reply subjects, once responses can be received.
     pub async fn inbox(&self) -> Result<String, Error> {
         let mut status = self.status.subscribe();
-        let ready = status.wait_for(|s| s.inbox || s.state == State::Closed).await.map_err(|_| Error::Closed)?;
+        let ready = status.wait_for(|s| s.inbox || s.error.is_some()).await.map_err(|_| Error::Closed)?;
         match (&ready.error, self.inbox.get()) {
             (Some(error), _) => Err(error.clone()),
             (None, Some(inbox)) => Ok(inbox.clone()),
@@ -158,6 +158,7 @@ impl Core {
         self.status.send_modify(|status| {
             if status.state != State::Closed {
                 status.state = State::Connected;
+                status.error = None;
                 status.generation += 1;
             }
         });

@@ -5,7 +5,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::{Error, local::Local};
+use super::{Error, local::Local, remote::Remote};
 use crate::{
     broker::{Outbox, rpc::Fields as CallFields},
     wire::frame::Fields,
@@ -52,12 +52,23 @@ pub(super) enum Subscribing {
 pub(super) enum Link {
     /// In this process.
     Local(Local),
+    /// Over a WebSocket.
+    Remote(Box<Remote>),
 }
 
 impl Link {
+    /// The connection over a WebSocket, if it is one.
+    pub fn remote(&self) -> Option<&Remote> {
+        match self {
+            Link::Local(_) => None,
+            Link::Remote(remote) => Some(remote),
+        }
+    }
+
     pub fn max_payload(&self) -> usize {
         match self {
             Link::Local(local) => local.max_payload(),
+            Link::Remote(remote) => remote.max_payload(),
         }
     }
 
@@ -65,6 +76,7 @@ impl Link {
     pub fn publish_sync(&self, subject: &str, frame: Fields) -> Result<(), Error> {
         match self {
             Link::Local(local) => local.publish(subject, frame).map(|_| ()),
+            Link::Remote(remote) => remote.publish_sync(subject, frame),
         }
     }
 
@@ -76,6 +88,7 @@ impl Link {
     ) -> Result<impl Future<Output = Result<u32, Error>>, Error> {
         let ack = match self {
             Link::Local(local) => local.publish(subject, frame)?,
+            Link::Remote(remote) => remote.publish(subject, frame).await?,
         };
         Ok(ack.count())
     }
@@ -84,12 +97,14 @@ impl Link {
     pub fn subscribe(&self, pattern: &str, queue: &str) -> Subscribing {
         match self {
             Link::Local(local) => Subscribing::Done(local.subscribe(pattern, queue)),
+            Link::Remote(remote) => remote.subscribe(pattern, queue),
         }
     }
 
     pub fn unsubscribe(&self, pattern: &str) {
         match self {
             Link::Local(local) => local.unsubscribe(pattern),
+            Link::Remote(remote) => remote.unsubscribe(pattern),
         }
     }
 
@@ -97,6 +112,7 @@ impl Link {
     pub async fn wait_for_interest(&self, subject: &str, timeout: Duration) -> Result<bool, Error> {
         match self {
             Link::Local(local) => local.wait_for_interest(subject, timeout).await,
+            Link::Remote(remote) => remote.wait_for_interest(subject, timeout).await,
         }
     }
 
@@ -104,12 +120,14 @@ impl Link {
     pub fn register_service(&self, pattern: &str, queue: &str) -> Subscribing {
         match self {
             Link::Local(local) => Subscribing::Done(local.register_service(pattern, queue)),
+            Link::Remote(remote) => remote.register_service(pattern, queue),
         }
     }
 
     pub fn close_service(&self, pattern: &str) {
         match self {
             Link::Local(local) => local.close_service(pattern),
+            Link::Remote(remote) => remote.close_service(pattern),
         }
     }
 
@@ -117,6 +135,7 @@ impl Link {
     pub async fn call(&self, subject: &str, raw: Bytes, timeout: Duration) -> Result<CallFields, Error> {
         match self {
             Link::Local(local) => local.call(subject, raw, timeout).await,
+            Link::Remote(remote) => remote.call(subject, raw, timeout).await,
         }
     }
 
@@ -124,6 +143,7 @@ impl Link {
     pub fn close(&self, patterns: Vec<Arc<str>>) {
         match self {
             Link::Local(local) => local.close(patterns),
+            Link::Remote(remote) => remote.close(patterns),
         }
     }
 }

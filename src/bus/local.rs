@@ -231,7 +231,9 @@ fn handle(core: &Core, item: Item) {
             });
         }
         Item::Permission(refused) => core.denied(refused.direction, &refused.subject),
-        // Only connections over sockets get acknowledgements, and are told to go.
-        Item::Packet(_) | Item::Count { .. } | Item::Disconnect => {}
+        // Answers to events of sockets; a call of a method has its answer already.
+        Item::Packet(_) | Item::Count { .. } => {}
+        // Only connections over sockets are told to go by id.
+        Item::Disconnect => {}
     }
 }

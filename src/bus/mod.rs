@@ -1,6 +1,6 @@
 //! The client's side of the bus.
 //!
-//! A [`Client`] is connected in process ([`Client::in_process`]) or over a WebSocket; what is built on it
+//! A [`Client`] is connected in process ([`Client::in_process`]) or over a WebSocket ([`Client::connect`]); what is built on it
 //! can't tell which.
 //!
 //! | | conat-wire.md |
@@ -19,6 +19,7 @@
 //! | responses to a request for many | 16 384 messages, 64 MiB | as above |
 //! | incomplete messages of a subscription | 1024 messages, 256 MiB | the oldest is dropped |
 //! | deliveries for a client in process | the broker's outbox | the client connects anew, as after a lost connection |
+//! | what waits to be sent over a WebSocket, connected or not | [`ConnectOptions`] | acknowledged publishes wait, others fail with [`Error::Full`] |
 //! | remembered refusals | 10 000 | all are forgotten |
 
 mod calls;
@@ -31,6 +32,7 @@ mod local;
 mod message;
 mod publish;
 mod queue;
+mod remote;
 mod request;
 pub mod service;
 pub mod socket;
@@ -45,6 +47,7 @@ pub use error::{Code, Error, Failure};
 pub use id::random_id;
 pub use message::{JSON, MSGPACK, Message};
 pub use publish::{PublishOptions, Published};
+pub use remote::{ConnectOptions, Connector, Io, Trust};
 pub use request::{RequestManyOptions, RequestOptions, Responses};
 pub use status::{State, Status};
 pub use subscription::{SubscribeOptions, Subscription};

@@ -21,7 +21,7 @@ pub struct Status {
     pub state: State,
     /// How many times it has been connected; a higher number than before means that messages may have been missed.
     pub generation: u64,
-    /// Why it is closed.
+    /// Why it is closed, or why the last sign-in failed.
     pub error: Option<Error>,
     /// Whether responses to requests can be received.
     pub inbox: bool,

@@ -6,11 +6,8 @@ use clap::ValueEnum;
 
 use super::{BadUsage, flags::Flags, print};
 use crate::{
-    broker::{
-        Direction, Policy, User,
-        policy::{Lite, Open},
-    },
-    config::{Config, PolicyKind},
+    broker::{Direction, User, policy},
+    config::Config,
     wire::subject,
 };
 
@@ -53,20 +50,10 @@ pub(super) fn run(flags: Flags, args: Args) -> anyhow::Result<ExitCode> {
     let user = user(&args.user, &config).ok_or_else(|| {
         BadUsage(format!("--as {:?}: allowed: account, project, system, anonymous, account:ID, project:ID", args.user))
     })?;
-    let verdict = policy(&config).decide(&user, direction, &args.subject)?;
+    let verdict = policy::for_config(&config).decide(&user, direction, &args.subject)?;
     let word = if verdict.allowed { "allowed" } else { "refused" };
     print(format!("{word}: {}\n", verdict.rule))?;
     Ok(if verdict.allowed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn policy(config: &Config) -> Box<dyn Policy> {
-    match config.policy {
-        PolicyKind::Open => Box::new(Open),
-        PolicyKind::Lite => Box::new(Lite {
-            account_id: config.identity.account_id.clone(),
-            project_id: config.identity.project_id.clone(),
-        }),
-    }
 }
 
 fn user(text: &str, config: &Config) -> Option<User> {

@@ -59,7 +59,7 @@ describe('slow reader', () => {
   });
 
   test('many small messages to somebody who does not read are bounded too', async (t) => {
-    const server = await startServer(t, { env: { OUTPOST_OUTBOX_MESSAGES: '1000' } });
+    const server = await startServer(t, { env: { OUTPOST_OUTBOX_MESSAGES: '1000', OUTPOST_WRITE_TIMEOUT: '120s' } });
     const witness = await Witness.of(t, server);
     const publisher = await connectRaw(t, server);
     const stopped = await connectRaw(t, server);

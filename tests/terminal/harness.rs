@@ -69,13 +69,19 @@ impl Lab {
 
     /// A new client with a socket.
     pub async fn socket(&self) -> Socket {
+        let socket = self.deaf_socket().await;
+        socket.listen();
+        socket
+    }
+
+    /// A new client with a socket that is not read from until [`Socket::listen`].
+    pub async fn deaf_socket(&self) -> Socket {
         let client = Client::in_process(&self.broker, User::account(DEFAULT_ACCOUNT_ID));
         let base = format!("terminal.project-{DEFAULT_PROJECT_ID}.0");
         let socket = client.socket_connect(&base, SocketOptions::default()).unwrap();
         timeout(DEADLINE, socket.ready()).await.unwrap().unwrap();
         let log = Arc::new(watch::Sender::new(Log::default()));
         let size = Arc::new(Mutex::new(SizeAnswer::Rows(24, 80)));
-        tokio::spawn(write_down(socket.clone(), log.clone(), size.clone()));
         Socket { socket, log, size, _client: client }
     }
 
@@ -134,6 +140,8 @@ struct Log {
     messages: Vec<Value>,
     /// Their text.
     data: String,
+    /// Its length, with what was forgotten.
+    received: usize,
     /// Requests of the server, each with the length of the data that came before.
     asked: Vec<(Value, usize)>,
     /// Whether only the newest data is kept.
@@ -146,6 +154,7 @@ async fn write_down(socket: outpost::bus::socket::Socket, log: Arc<watch::Sender
             Incoming::Data(message) => log.send_modify(|log| {
                 let body = message.to_json().unwrap();
                 log.data.push_str(body.as_str().unwrap_or_default());
+                log.received += body.as_str().unwrap_or_default().len();
                 if log.forgetful {
                     let cut = log.data.len().saturating_sub(KEPT_BYTES);
                     log.data.drain(..log.data.ceil_char_boundary(cut));
@@ -177,6 +186,16 @@ pub struct Socket {
 }
 
 impl Socket {
+    /// Begins to read.
+    pub fn listen(&self) {
+        tokio::spawn(write_down(self.socket.clone(), self.log.clone(), self.size.clone()));
+    }
+
+    /// How much data has come.
+    pub fn received(&self) -> usize {
+        self.log.borrow().received
+    }
+
     /// The answer to a request, or the error.
     pub async fn request(&self, request: Value) -> Result<Value, String> {
         let answer = self.socket.request(&request, DEADLINE).await.map_err(|error| error.to_string())?;

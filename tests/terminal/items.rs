@@ -421,3 +421,20 @@ async fn terminal_programs_end_with_the_service() {
     assert!(begin.elapsed() < DEADLINE);
     assert!(!Path::new(&format!("/proc/{}", answer["pid"])).exists());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn terminal_client_that_reads_nothing_holds_up_nobody_and_goes_on_with_the_newest() {
+    const FLOOD: usize = 6_000_000;
+    let lab = Lab::start(json!({})).await;
+    let (deaf, other) = (lab.deaf_socket().await, lab.socket().await);
+    let script = format!("read x; yes | head -c {FLOOD}; echo over; sleep 600");
+    deaf.request(spawn("a", &script)).await.unwrap();
+    other.request(spawn("a", "")).await.unwrap();
+    other.send(json!("\r")).await;
+    other.until_data("over\r\n").await;
+    assert!(other.received() > FLOOD, "every line has become one byte longer");
+    deaf.listen();
+    deaf.until_data("over\r\n").await;
+    assert!(deaf.received() < 3 << 20, "{}", deaf.received());
+    lab.stop().await;
+}

@@ -155,7 +155,7 @@ impl Socket {
 
     /// Messages that are written and not acknowledged.
     pub fn pending(&self) -> usize {
-        self.endpoint().channel.lock().sender.len()
+        self.endpoint().channel.lock().sender.pending()
     }
 
     /// Sends a request to the peer and waits for the answer; waits first for the socket to be ready.

@@ -6,8 +6,6 @@ pub const COMMAND: &str = "CN-SocketCmd";
 pub const SEQUENCE: &str = "CN-SocketSeq";
 /// The header that counts attempts to connect (newer clients).
 pub const ATTEMPT: &str = "CN-SocketConnectAttempt";
-/// The header with the client's id in commands.
-pub const ID: &str = "id";
 
 /// Where servers of a base subject are found.
 pub fn status(base: &str) -> String {

@@ -188,13 +188,8 @@ impl Sender {
     }
 
     /// Messages that are not acknowledged.
-    pub fn len(&self) -> usize {
+    pub fn pending(&self) -> usize {
         self.unacknowledged.len()
-    }
-
-    /// Whether nothing waits for an acknowledgement.
-    pub fn is_empty(&self) -> bool {
-        self.is_drained()
     }
 
     /// Whether anything was ever sent.

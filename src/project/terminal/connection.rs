@@ -126,11 +126,11 @@ impl Connection {
     /// Does what is wanted; what is left is to wait for the result and to send it.
     async fn answer(
         &mut self,
-        request: Result<Request, Error>,
+        request: Result<Box<Request>, Error>,
         responder: Box<dyn Responder>,
     ) -> BoxFuture<'static, ()> {
         let request = match request {
-            Ok(request) => request,
+            Ok(request) => *request,
             Err(error) => return responder.respond(Err(error)),
         };
         if request.cmd == "spawn" {

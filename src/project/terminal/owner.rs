@@ -232,17 +232,19 @@ impl Owner {
             }
         };
         self.read_rest().await;
+        // It may have wanted something at last.
+        self.take_events().await;
         let shutdown = self.surroundings.shutdown.clone();
         tokio::select! {
             () = self.members.farewell(&self.output) => {}
             () = shutdown.cancelled() => {}
         }
-        if let Some(reply) = reply {
-            let _ = reply.send(());
-        }
         let control = self.control;
         // Removes it.
         let _ = tokio::task::spawn_blocking(move || drop(control)).await;
+        if let Some(reply) = reply {
+            let _ = reply.send(());
+        }
     }
 
     /// Ends the program and all it started, going on to read: it may have to print before it can end.

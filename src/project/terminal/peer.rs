@@ -48,7 +48,7 @@ pub(super) enum Arrival {
     /// Something was typed.
     Input(Input),
     /// Something is wanted.
-    Request(Result<Request, Error>, Box<dyn Responder>),
+    Request(Result<Box<Request>, Error>, Box<dyn Responder>),
     /// Not understood, and nothing that could be answered.
     Noise,
 }

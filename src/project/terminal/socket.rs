@@ -43,7 +43,7 @@ pub(super) fn arrivals(socket: Socket) -> Arrivals {
         let arrival = match socket.recv().await? {
             Incoming::Data(message) => message.decode().map_or(Arrival::Noise, Arrival::Input),
             Incoming::Request(message) => {
-                let request = message.decode().map_err(|error| Error::Malformed(error.to_string()));
+                let request = message.decode().map(Box::new).map_err(|error| Error::Malformed(error.to_string()));
                 Arrival::Request(request, Box::new(message))
             }
         };

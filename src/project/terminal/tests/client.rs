@@ -182,7 +182,7 @@ pub fn plain(cmd: &str) -> Request {
 impl Client {
     pub async fn request(&self, request: Request) -> Result<Answer, Error> {
         let (reply, answer) = oneshot::channel();
-        let arrival = Arrival::Request(Ok(request), Box::new(Reply(self.screen.clone(), reply)));
+        let arrival = Arrival::Request(Ok(Box::new(request)), Box::new(Reply(self.screen.clone(), reply)));
         assert!(self.arrivals.send(arrival).await.is_ok());
         timeout(DEADLINE, answer).await.unwrap().unwrap()
     }

@@ -230,6 +230,18 @@ async fn session_opens_files_in_the_browser() {
 }
 
 #[tokio::test]
+async fn session_opens_files_before_it_ends() {
+    let server = Server::start(Limits::default()).await;
+    let client = server.connect();
+    client.spawn(spawn("a", "sh", &["-c", "open last.md"])).await;
+    client.until_notice(&Notice::Exit).await;
+    let payload = serde_json::json!({"event": "open", "paths": [{"file": "last.md"}]});
+    let wanted = broadcast("user-command", rmpv::ext::to_value(payload).unwrap());
+    assert_eq!(client.notices().iter().filter(|notice| **notice == wanted).count(), 1);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn session_takes_automatic_answers_from_its_leader() {
     let server = Server::start(Limits::default()).await;
     let (one, two) = (server.connect(), server.connect());

@@ -3,23 +3,22 @@
 //! [`App::build`] makes everything that can fail, [`App::run`] serves until it is told to stop. Services are subscribed before
 //! the first connection is accepted, so nobody comes too early.
 
-use std::{ffi::OsStr, net::SocketAddr, sync::Arc, time::Duration};
+mod services;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    broker::{
-        self, Broker, Policy, User,
-        policy::{Lite, Open},
-    },
-    bus::Client,
-    config::{Config, DRAIN_TIMEOUT, PolicyKind, Service},
-    host::{addresses::addresses, environment, listen::Listeners, signals::Reload},
+    broker::{self, Broker, User, policy},
+    config::{Config, DRAIN_TIMEOUT, PolicyKind},
+    host::{addresses::addresses, listen::Listeners, signals::Reload},
     http::{self, BrokerEndpoint, LiteAuthenticator, LiteUsers, Metrics, Readiness, SignIn, Tls},
-    project::terminal::{self, TerminalOptions},
 };
+
+use self::services::Services;
 
 /// Part of [`DRAIN_TIMEOUT`] that services have after the last connection has gone.
 const SERVICES_TIMEOUT: Duration = Duration::from_secs(2);
@@ -36,9 +35,9 @@ pub enum Error {
     /// The port, or the page.
     #[error(transparent)]
     Http(#[from] http::Error),
-    /// Terminals can't be offered.
+    /// A service can't be offered on the bus.
     #[error(transparent)]
-    Terminal(#[from] terminal::Error),
+    Services(#[from] services::Error),
 }
 
 /// A server that is ready to run.
@@ -71,7 +70,7 @@ impl App {
             address: own_address(&config, listeners.port),
             limits: config.limits.clone(),
             authenticator: Arc::new(LiteAuthenticator::new(sign_in.clone(), users(&config, listeners.exposed))),
-            policy: policy(&config),
+            policy: policy::for_config(&config),
         });
         let readiness = Readiness::new();
         let starting = readiness.latch("services");
@@ -142,62 +141,8 @@ impl App {
             }
         };
         tokio::join!(self.http.run(shutdown.clone()), drain_sessions, reload);
-        self.services.stop().await;
+        self.services.stop(SERVICES_TIMEOUT).await;
         Ok(())
-    }
-}
-
-/// What runs on the bus, in process.
-struct Services {
-    client: Client,
-    terminals: Option<terminal::Service>,
-    end: CancellationToken,
-}
-
-impl Services {
-    /// Starts all parts that are switched on. When this returns, clients find them.
-    async fn start(config: &Config, broker: &Arc<Broker>) -> Result<Services, Error> {
-        let client = Client::in_process(broker, User::system());
-        let end = CancellationToken::new();
-        let mut services = Services { client, terminals: None, end };
-        if config.runs(Service::Terminal) {
-            let environment = environment::for_children();
-            let variable = |name: &str| environment.get(OsStr::new(name))?.to_str().map(str::to_owned);
-            let options = TerminalOptions {
-                limits: terminal::Limits::from_environment(variable),
-                project_id: config.identity.project_id.clone(),
-                home: config.paths.home.clone(),
-                control_root: config.paths.data.join("terminal"),
-                environment,
-            };
-            let started = terminal::Service::start(&services.client, options, services.end.clone()).await?;
-            services.terminals = Some(started);
-        }
-        Ok(services)
-    }
-
-    /// Ends all parts and waits for them, for a while.
-    async fn stop(self) {
-        self.end.cancel();
-        let ended = async {
-            if let Some(terminals) = &self.terminals {
-                terminals.stopped().await;
-            }
-        };
-        if tokio::time::timeout(SERVICES_TIMEOUT, ended).await.is_err() {
-            tracing::warn!("some services did not end in time");
-        }
-        self.client.close();
-    }
-}
-
-fn policy(config: &Config) -> Arc<dyn Policy> {
-    match config.policy {
-        PolicyKind::Open => Arc::new(Open),
-        PolicyKind::Lite => Arc::new(Lite {
-            account_id: config.identity.account_id.clone(),
-            project_id: config.identity.project_id.clone(),
-        }),
     }
 }
 
