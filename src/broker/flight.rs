@@ -21,6 +21,8 @@ pub struct Record {
     pub bytes: u64,
     /// Names of its headers.
     pub headers: SmallVec<[Box<str>; 2]>,
+    /// How the payload is encoded, if that is a number.
+    pub encoding: Option<u64>,
     /// The connection that published it.
     pub from: u64,
     /// The first few deliveries: pattern and connection.
@@ -41,7 +43,7 @@ impl Record {
             self.to.iter().map(|(pattern, conn)| json!({"pattern": &**pattern, "conn": conn})).collect();
         let headers: Vec<&str> = self.headers.iter().map(|h| &**h).collect();
         json!({
-            "n": self.number, "time": self.time, "subject": &*self.subject, "bytes": self.bytes, "headers": headers,
+            "n": self.number, "time": self.time, "subject": &*self.subject, "bytes": self.bytes, "headers": headers, "encoding": self.encoding,
             "from": self.from, "to": to, "count": self.count, "micros": self.micros,
         })
     }
@@ -76,20 +78,59 @@ impl Flight {
         drop(ring);
     }
 
-    /// Records after number `after` whose subject contains `filter`, oldest first, at most the last `limit` of them; and
-    /// the number to go on from.
+    /// Records after number `after` whose subject contains `filter`, oldest first, at most `limit` of them; and the number to
+    /// go on from. What the ring has lost already is left out.
     pub fn since(&self, after: u64, limit: usize, filter: &str) -> (u64, Vec<Record>) {
         let ring = self.ring.lock();
-        let mut found: Vec<Record> = ring
-            .0
-            .iter()
-            .rev()
-            .take_while(|r| r.number > after)
-            .filter(|r| filter.is_empty() || r.subject.contains(filter))
-            .take(limit)
-            .cloned()
-            .collect();
-        found.reverse();
-        (ring.1, found)
+        let oldest = ring.0.front().map_or(0, |record| record.number);
+        let known = usize::try_from((after + 1).saturating_sub(oldest)).unwrap_or(usize::MAX);
+        let (mut next, mut found) = (after, Vec::new());
+        for record in ring.0.iter().skip(known) {
+            if found.len() == limit {
+                break;
+            }
+            next = record.number;
+            if filter.is_empty() || record.subject.contains(filter) {
+                found.push(record.clone());
+            }
+        }
+        (next, found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(subject: &str) -> Record {
+        Record {
+            number: 0,
+            time: 0,
+            subject: subject.into(),
+            bytes: 0,
+            headers: SmallVec::new(),
+            encoding: Some(0),
+            from: 1,
+            to: SmallVec::new(),
+            count: 0,
+            micros: 0,
+        }
+    }
+
+    #[test]
+    fn nothing_is_skipped_between_two_looks() {
+        let flight = Flight::new(5);
+        for i in 1..=8 {
+            flight.push(record(if i % 2 == 0 { "even" } else { "odd" }));
+        }
+        let numbers =
+            |(next, records): (u64, Vec<Record>)| (next, records.iter().map(|r| r.number).collect::<Vec<_>>());
+        // 1 to 3 have gone; two at a time from there.
+        assert_eq!(numbers(flight.since(0, 2, "")), (5, vec![4, 5]));
+        assert_eq!(numbers(flight.since(5, 2, "")), (7, vec![6, 7]));
+        assert_eq!(numbers(flight.since(7, 2, "")), (8, vec![8]));
+        assert_eq!(numbers(flight.since(8, 2, "")), (8, vec![]));
+        // What the filter leaves out is gone through all the same.
+        assert_eq!(numbers(flight.since(0, 9, "odd")), (8, vec![5, 7]));
     }
 }

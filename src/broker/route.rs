@@ -161,6 +161,7 @@ impl<'a> Route<'a> {
                 subject: destination.subject.text.clone(),
                 bytes: bytes as u64,
                 headers: header_names(headers),
+                encoding: frame.encoding(),
                 from: from.peer.id,
                 to: targets,
                 count: published.count,

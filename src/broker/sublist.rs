@@ -294,7 +294,7 @@ mod tests {
                         list.insert(&pattern, "q", member(connection));
                     }
                 } else if model.remove(&(pattern.clone(), connection)) {
-                    let entry = list.matches(&pattern.replace('*', "a").replace('>', "a"))
+                    let entry = list.matches(&pattern.replace(['*', '>'], "a"))
                         .into_iter().find(|e| **e.pattern() == *pattern).unwrap();
                     list.remove(&entry, "q", connection);
                 }
@@ -307,7 +307,7 @@ mod tests {
             }
             let left: Vec<_> = model.into_iter().collect();
             for (pattern, connection) in left {
-                let entry = list.matches(&pattern.replace('*', "a").replace('>', "a"))
+                let entry = list.matches(&pattern.replace(['*', '>'], "a"))
                     .into_iter().find(|e| **e.pattern() == *pattern).unwrap();
                 list.remove(&entry, "q", connection);
             }

@@ -19,6 +19,8 @@ struct Entry {
     /// Tells this wire subscription from an earlier one of the same pattern.
     serial: u64,
     queue: Arc<str>,
+    /// The queue was named by nobody, so any name nobody else has will do.
+    own_queue: bool,
     assembler: Assembler,
     readers: SmallVec<[(u64, ReaderQueue); 1]>,
     confirmed: watch::Sender<Option<Result<(), Error>>>,
@@ -80,8 +82,10 @@ impl Table {
             entry.readers.push((id, reader));
             return Ok(Joined { reader: id, confirmation: entry.confirmed.subscribe(), new: None });
         }
+        let own_queue = queue.is_none();
         let queue: Arc<str> = queue.map_or_else(|| random_id().into(), Arc::from);
         let entry = self.insert(id, pattern, queue.clone(), false);
+        entry.own_queue = own_queue;
         entry.readers.push((id, reader));
         Ok(Joined { reader: id, confirmation: entry.confirmed.subscribe(), new: Some((id, queue)) })
     }
@@ -98,6 +102,7 @@ impl Table {
         let entry = Entry {
             serial,
             queue,
+            own_queue: inbox,
             assembler: Assembler::default(),
             readers: SmallVec::new(),
             confirmed: watch::Sender::new(None),
@@ -138,6 +143,14 @@ impl Table {
     fn end(&mut self, pattern: &str, error: &Error) {
         if let Some(entry) = self.entries.remove(pattern) {
             entry.readers.iter().for_each(|(_, queue)| queue.close(error.clone()));
+        }
+    }
+
+    /// Gives new names to the queues that nobody named. A server that has not noticed yet that the last connection is dead
+    /// would share messages between it and its successor in the same queue, and lose half of them.
+    pub fn renew_queues(&mut self) {
+        for entry in self.entries.values_mut().filter(|entry| entry.own_queue) {
+            entry.queue = random_id().into();
         }
     }
 

@@ -3,14 +3,20 @@
 //! Exit status: 0 all went well, 1 something failed or the answer is no, 2 bad settings or usage.
 
 mod ask;
+mod bench;
 mod check;
 mod completions;
+mod connect;
 mod flags;
 mod healthcheck;
 mod man;
+mod publish;
 mod qr;
+mod request;
 mod serve;
 mod status;
+mod subscribe;
+mod tap;
 mod target;
 mod token;
 mod why;
@@ -56,6 +62,16 @@ enum Command {
     Token(token::Args),
     /// Exit with 0 if the server is ready, else with 1; for containers
     Healthcheck(LocateFlags),
+    /// Publish a message
+    Pub(publish::Args),
+    /// Print what is published to a pattern
+    Sub(subscribe::Args),
+    /// Ask a service and print the answer
+    Request(request::Args),
+    /// Watch what goes by: subjects, sizes, headers
+    Tap(tap::Args),
+    /// Put load on a server and print throughput, latencies, CPU and memory
+    Bench(bench::Args),
     /// Name the rule that allows or refuses a subject
     Why(why::Args),
     /// Print completions for a shell
@@ -96,6 +112,11 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Status(args)) => status::run(flags, args),
         Some(Command::Token(args)) => token::run(flags, args),
         Some(Command::Healthcheck(own)) => Ok(healthcheck::run(&flags.and(own.0))),
+        Some(Command::Pub(args)) => publish::run(flags, args),
+        Some(Command::Sub(args)) => subscribe::run(flags, args),
+        Some(Command::Request(args)) => request::run(flags, args),
+        Some(Command::Tap(args)) => tap::run(flags, args),
+        Some(Command::Bench(args)) => bench::run(flags, args),
         Some(Command::Why(args)) => why::run(flags, args),
         Some(Command::Completions(args)) => completions::run(&args),
         Some(Command::Man(args)) => man::run(&args),

@@ -31,6 +31,7 @@ use nix::{
     libc,
     pty::{grantpt, posix_openpt, ptsname_r, unlockpt},
     sys::{
+        resource::{Resource, setrlimit},
         stat::Mode,
         termios::{InputFlags, SetArg, tcgetattr, tcsetattr},
     },
@@ -40,7 +41,7 @@ use tokio::io::unix::AsyncFd;
 
 pub use processes::Session;
 
-use super::environment::Environment;
+use super::{environment::Environment, process};
 
 /// Where programs are looked for when the environment has no `PATH`.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -260,9 +261,10 @@ pub fn open(launch: &Launch) -> Result<(Terminal, Program), Error> {
         .stdout(far_end()?)
         .stderr(far_end()?)
         .kill_on_drop(true);
+    let descriptors = process::inherited_max_descriptors();
     // SAFETY: `prepare` runs between fork and exec and makes only system calls that are async-signal-safe; it takes no lock and
     // allocates nothing.
-    unsafe { command.pre_exec(prepare) };
+    unsafe { command.pre_exec(move || prepare(descriptors)) };
     let child = command.spawn().map_err(start_error)?;
     let pid = child
         .id()
@@ -297,8 +299,12 @@ fn set_size(fd: RawFd, size: Size) -> io::Result<()> {
 
 /// Between fork and exec: a new session with the terminal as its controlling terminal, signals as a fresh login has them, and no
 /// descriptor of ours.
-fn prepare() -> io::Result<()> {
+fn prepare(descriptors: Option<(u64, u64)>) -> io::Result<()> {
     setsid()?;
+    if let Some((soft, hard)) = descriptors {
+        // A server needs more descriptors than is good for programs that use `select`.
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard)?;
+    }
     // SAFETY: descriptor 0 is the far end of the terminal; the request takes an integer.
     unsafe { request::set_controlling_terminal(libc::STDIN_FILENO, 0) }?;
     // The kernel's `struct sigaction` of the default disposition is all zeros, and this is longer than it on every architecture. The

@@ -56,6 +56,7 @@ pub struct Frame {
     id: Box<str>,
     whole: bool,
     done: bool,
+    encoding: Option<u64>,
     bytes: usize,
 }
 
@@ -127,6 +128,7 @@ impl Frame {
             id: if done && seq.text() == "0" { Box::default() } else { id.text().into() },
             whole: done && seq.text() == "0",
             done,
+            encoding: at(4).and_then(|encoding| encoding.as_u64()),
         };
         Ok(Publication { subject, frame, headers })
     }
@@ -140,6 +142,7 @@ impl Frame {
             id: if whole { Box::default() } else { fields.id.as_str().into() },
             whole,
             done: fields.done,
+            encoding: Some(fields.encoding),
             bytes: fields.raw.len(),
             fields: OnceLock::from(Some(fields)),
         }
@@ -192,6 +195,11 @@ impl Frame {
     /// The binary parts, the payload first.
     pub fn attachments(&self) -> &[Bytes] {
         &self.attachments
+    }
+
+    /// How the payload is encoded, if that is a number (§5.3).
+    pub fn encoding(&self) -> Option<u64> {
+        self.encoding
     }
 
     /// Payload bytes.

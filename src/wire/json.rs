@@ -89,7 +89,7 @@ impl<'a> Raw<'a> {
 
     /// The value if it is a number.
     pub fn as_f64(&self) -> Option<f64> {
-        self.text.starts_with(|c: char| c == '-' || c.is_ascii_digit()).then(|| self.text.parse().ok())?
+        if self.text.starts_with(|c: char| c == '-' || c.is_ascii_digit()) { self.text.parse().ok() } else { None }
     }
 
     /// Whether the value is an object.

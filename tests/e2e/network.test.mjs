@@ -21,6 +21,9 @@ async function through(t, route, env = {}) {
   return { server, proxy, page };
 }
 
+/** While nothing gets through, the page is connecting or waiting; how long each lasts is chance. */
+const noLongerConnected = (page) => page.locator('.connection:not([data-phase=connected])').waitFor();
+
 describe('a network that is cut', () => {
   test('is shown, counted down, and can be retried at once', async (t) => {
     const { proxy, page } = await through(t, '#/status');
@@ -62,7 +65,7 @@ describe('a network that goes silent', () => {
   test('is noticed by the missing heartbeat', async (t) => {
     const { proxy, page } = await through(t, '#/status', { OUTPOST_PING_INTERVAL: '1s', OUTPOST_PING_TIMEOUT: '1s' });
     proxy.freeze();
-    await page.getByText('Reconnecting', { exact: true }).waitFor();
+    await noLongerConnected(page);
     proxy.mend();
     await connected(page);
     assert.deepEqual(page.complaints, []);
@@ -73,6 +76,7 @@ describe('a network that goes silent', () => {
     await attached(page);
     const pid = await ask(page, 'echo $$');
     proxy.freeze();
+    await noLongerConnected(page);
     await page.locator('[data-session=detached], [data-session=attaching]').waitFor();
     proxy.mend();
     await connected(page);
@@ -86,8 +90,9 @@ describe('a network that goes silent', () => {
     proxy.freeze();
     proxy.mend();
     // The old connection stays dead: only an unanswered question can tell.
+    const next = page.waitForEvent('websocket');
     await page.evaluate(() => window.dispatchEvent(new Event('online')));
-    await page.locator('.connection:not([data-phase=connected])').waitFor();
+    await next;
     await connected(page);
     assert.deepEqual(page.complaints, []);
   });
@@ -100,7 +105,7 @@ describe('a server that is restarted', () => {
     const pid = await ask(page, 'echo $$');
     const { port } = server;
     await server.kill();
-    await page.locator('.connection:not([data-phase=connected])').waitFor();
+    await noLongerConnected(page);
     await server.launch(port);
     await connected(page);
     await attached(page);

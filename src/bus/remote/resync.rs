@@ -23,6 +23,9 @@ pub(super) async fn resync(core: Arc<Core>, delay: Duration, fresh: bool) {
     tokio::time::sleep(delay).await;
     let mut pause = Backoff::new(PAUSE, MAX_PAUSE);
     let mut starting = fresh;
+    if fresh {
+        core.table.lock().renew_queues();
+    }
     loop {
         match round(&core, remote, &mut starting).await {
             Ok(true) => return,

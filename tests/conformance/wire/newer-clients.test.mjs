@@ -48,8 +48,9 @@ describe('newer clients', { concurrency: true }, () => {
 
   test('wire_168 fast-rpc without a service fails at once', async (t) => {
     const [peer] = await peers(t, 1);
+    // The fastest of many: what the server can do, not what else the machine does meanwhile.
     let fastest = Infinity;
-    for (let round = 0; round < 10; round++) {
+    for (let round = 0; round < 3 || (fastest >= 100 && round < 100); round++) {
       const sent = performance.now();
       const [answer] = await peer.ask('fast-rpc', { subject: 't168.nobody', payload: { raw: RAW }, timeout: 30_000 });
       fastest = Math.min(fastest, performance.now() - sent);
@@ -139,7 +140,8 @@ describe('newer clients', { concurrency: true }, () => {
       for (const field of TIMINGS) assert.equal(typeof late[field], 'number', field);
     }
     // Without ack id nobody is asked.
-    service.packets.drain();
+    await service.event('rpc-request');
+    await service.event('fast-rpc-request');
     caller.emit('rpc', { subject: 't170-silent', encoding: 0, raw: RAW });
     caller.emit('fast-rpc', { subject: 't170-silent', payload: null });
     await caller.ask('subscriptions', null);
@@ -361,12 +363,14 @@ describe('admission', { concurrency: true }, () => {
   });
 
   test('wire_174 the block ends after the window', async (t) => {
-    const settings = { OUTPOST_ADMISSION_SOCKET_EVENTS: '2', OUTPOST_ADMISSION_WINDOW: '1s' };
+    const settings = { OUTPOST_ADMISSION_SOCKET_EVENTS: '2', OUTPOST_ADMISSION_WINDOW: '3s' };
     const server = await startServer(t, { policy: 'lite', env: { ...env, ...settings } });
     const peer = await connectRaw(t, server, account);
-    for (let round = 0; round < 2; round++) await peer.ask('subscriptions', null);
-    assertThrottled(await peer.ask('subscriptions', null));
-    await quiet(1_500);
+    // All in one go, so that they are in one window on a busy machine too.
+    const ids = [1, 2, 3].map(() => peer.emitWithId('subscriptions', null));
+    const [, , refused] = await Promise.all(ids.map((id) => peer.answer(id)));
+    assertThrottled(refused);
+    await quiet(3_500);
     assert.deepEqual(await peer.ask('subscriptions', null), [[]]);
   });
 

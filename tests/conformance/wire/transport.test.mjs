@@ -110,7 +110,7 @@ describe('transport', { concurrency: true }, () => {
   });
 
   test('wire_011 the time for CONNECT is a setting', async (t) => {
-    const hasty = await startServer(t, { env: { OUTPOST_CONNECT_TIMEOUT: '2s' } });
+    const hasty = await startServer(t, { env: { OUTPOST_CONNECT_TIMEOUT: '8s' } });
     const connected = await connectRaw(t, hasty);
     const silent = await openRaw(t, hasty);
     await closeOf(silent);
@@ -147,11 +147,11 @@ describe('transport', { concurrency: true }, () => {
   });
 
   test('wire_013 interval and timeout of pings are settings', async (t) => {
-    const env = { OUTPOST_PING_INTERVAL: '1s', OUTPOST_PING_TIMEOUT: '1500ms' };
+    const env = { OUTPOST_PING_INTERVAL: '1s', OUTPOST_PING_TIMEOUT: '8s' };
     const hasty = await startServer(t, { env });
     const mute = await openRaw(t, hasty, { pong: false });
     assert.equal(mute.open.pingInterval, 1_000);
-    assert.equal(mute.open.pingTimeout, 1_500);
+    assert.equal(mute.open.pingTimeout, 8_000);
     const answering = await connectRaw(t, hasty);
     await closeOf(mute);
     await answering.pings.take(4);

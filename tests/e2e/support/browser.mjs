@@ -1,7 +1,7 @@
 // Headless Chromium, one for a test file, and pages that remember everything that went wrong in them.
 
 import { chromium } from 'playwright-core';
-import { SOON } from '../../support/wait.mjs';
+import { SOON, until } from '../../support/wait.mjs';
 
 const EXECUTABLE = process.env.CHROMIUM ?? '/usr/bin/chromium';
 const FLAGS = [
@@ -73,12 +73,7 @@ export async function connected(page) {
 export async function metric(page, name, test = () => true) {
   const locator = page.locator(`[data-metric="${name}"]`);
   await locator.waitFor();
-  const read = async () => await locator.innerText();
-  const end = performance.now() + PATIENCE;
-  for (;;) {
-    const text = await read();
-    if (test(text)) return text;
-    if (performance.now() > end) throw new Error(`${name} is ${text}`);
-    await page.waitForTimeout(50);
-  }
+  let text;
+  await until(async () => test((text = await locator.innerText())), `a fitting ${name}`, PATIENCE);
+  return text;
 }

@@ -1,5 +1,6 @@
 // A terminal on the page, as a user sees it: characters on a screen.
 
+import { until } from '../../support/wait.mjs';
 import { PATIENCE } from './browser.mjs';
 
 const SHOWN = '.terminal-pane:not([hidden])';
@@ -23,14 +24,11 @@ function readScreen(shown) {
 
 /** Waits until the screen matches; returns the match. */
 export async function screenShows(page, pattern) {
-  const end = performance.now() + PATIENCE;
-  for (;;) {
-    const text = await screenText(page);
-    const match = pattern.exec(text);
-    if (match) return match;
-    if (performance.now() > end) throw new Error(`the screen never showed ${pattern}, but:\n${text}`);
-    await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(resolve)));
-  }
+  let text;
+  const match = async () => pattern.exec((text = await screenText(page)));
+  return until(match, `${pattern} on the screen`, PATIENCE).catch((error) => {
+    throw new Error(`${error.message}, but:\n${text}`);
+  });
 }
 
 /** Types a line into the terminal in front. */

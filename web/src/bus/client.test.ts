@@ -254,6 +254,21 @@ describe('after a reconnect', () => {
     expect(broker.events('subscriptions').length).toBeGreaterThan(1);
   });
 
+  test('a queue that nobody chose gets a new name: the old connection may live on at the server', async () => {
+    const client = await connect();
+    client.subscribe('own', () => undefined);
+    client.subscribe('shared', () => undefined, 'workers');
+    await settle();
+    const before = new Map(broker.live[0]?.patterns);
+    broker.cut();
+    await settle(3000);
+    const after = broker.live[0]?.patterns;
+    expect(after?.get('shared')).toBe('workers');
+    expect(after?.get('own')).toEqual(expect.any(String));
+    expect(after?.get('own')).not.toBe(before.get('own'));
+    expect(after?.get(`${client.inbox}.*`)).not.toBe(before.get(`${client.inbox}.*`));
+  });
+
   test('a subscription the server no longer allows is closed and doesn’t stop the others', async () => {
     const client = await connect();
     client.subscribe('a', () => undefined);

@@ -165,6 +165,13 @@ describe('silence', () => {
     expect(links.find(({ phase }) => phase === 'waiting')).toMatchObject({ reason: 'nothing heard for 45 s' });
   });
 
+  test('is measured by the heartbeat that the server announces, however short', async () => {
+    broker.handshake = { pingInterval: 1000, pingTimeout: 1000 };
+    await open();
+    await vi.advanceTimersByTimeAsync(2100);
+    expect(connection.link.phase).not.toBe('open');
+  });
+
   test('pings keep it alive', async () => {
     await open();
     for (let n = 0; n < 10; n++) {

@@ -219,6 +219,10 @@ export class Connection {
     const sid = typeof data === 'object' && data !== null && 'sid' in data ? String(data.sid) : '';
     this.#backoff.reset();
     this.#setLink({ phase: 'open', sid });
+    // The server's own heartbeat counts from here on, and may be shorter than what a connect may take.
+    clearTimeout(this.#silence);
+    this.#silence = undefined;
+    this.#heard();
     const buffered = this.#buffered;
     this.#buffered = [];
     for (const [name, args] of buffered) this.#write('event', undefined, [name, ...args]);

@@ -97,8 +97,13 @@ export class Subscriptions {
   async resync(): Promise<void> {
     const round = ++this.#round;
     const pause = new Backoff(1300, 1.3, 15_000);
-    // What a lost connection had in parts will never be complete.
-    for (const entry of this.#entries.values()) entry.assembler = new Assembler();
+    for (const entry of this.#entries.values()) {
+      // What a lost connection had in parts will never be complete.
+      entry.assembler = new Assembler();
+      // The server may not have noticed yet that the old connection is dead. Under the same queue name it would go on
+      // sending it every other message.
+      if (!entry.chosen) entry.queue = randomId();
+    }
     while (round === this.#round && this.wire.live) {
       try {
         if (await this.#compare(round)) return;

@@ -9,7 +9,9 @@ import { formatBytes, formatCount, formatSpan } from '../ui/format';
 
 /** One connection to the server, as it describes it. */
 interface ConnectionRow {
-  id: string | number;
+  id: string;
+  /** The number by which the flight recorder names it. */
+  conn?: number;
   user: Record<string, unknown> | null;
   address: string;
   connected: number;
@@ -118,7 +120,7 @@ function Row({ row }: { row: ConnectionRow }): JSX.Element {
     <tr>
       <td>
         {userName(row.user)} {own && <span class="badge">this page</span>}
-        <span class="subtle mono">{row.id}</span>
+        <span class="subtle mono">{row.conn === undefined ? row.id : `#${row.conn} ${row.id}`}</span>
       </td>
       <td class="mono">{row.address}</td>
       <td class="numeric">{formatSpan(Date.now() - row.connected)}</td>

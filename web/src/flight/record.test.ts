@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { append, MAX_RECORDS, passes, type FlightRecord } from './record';
+import { abbreviate, append, MAX_RECORDS, passes, type FlightRecord } from './record';
 
 const record = (n: number, over: Partial<FlightRecord> = {}): FlightRecord => ({
   n,
@@ -39,8 +39,14 @@ test.each<[string, boolean]>([
   ['cn-reply', true],
   ['7', true],
   ['12', true],
+  ['#12', true],
   ['2', false],
   ['project -CN-Reply', false],
   ['project -inbox', true],
   ['project inbox', false],
 ])('the filter %j passes: %s', (filter, expected) => expect(passes(record(1), filter)).toBe(expected));
+
+test('subjects are shown with short UUIDs', () => {
+  expect(abbreviate('fs.project-00000000-1000-4000-8000-000000000000.x')).toBe('fs.project-00000000….x');
+  expect(abbreviate('a.b-c')).toBe('a.b-c');
+});

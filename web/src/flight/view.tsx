@@ -5,7 +5,7 @@ import { Empty } from '../ui/empty';
 import { formatBytes, formatClock } from '../ui/format';
 import { Icon } from '../ui/icons';
 import { exportRecords } from './export';
-import type { FlightRecord } from './record';
+import { abbreviate, type FlightRecord } from './record';
 import { clearRecords, fetchRecords, filter, paused, records, showOwn, shown } from './recorder';
 
 const POLL_INTERVAL_MS = 1000;
@@ -146,8 +146,8 @@ function Row({ record, open, toggle }: { record: FlightRecord; open: boolean; to
       <tr class="record" data-lost={record.count === 0}>
         <td class="mono">{formatClock(record.time)}</td>
         <td class="mono record-subject">
-          <button type="button" class="record-button" aria-expanded={open} onClick={toggle}>
-            {record.subject}
+          <button type="button" class="record-button" aria-expanded={open} title={record.subject} onClick={toggle}>
+            {open ? record.subject : abbreviate(record.subject)}
           </button>
         </td>
         <td class="numeric">{formatBytes(record.bytes)}</td>
@@ -162,12 +162,12 @@ function Row({ record, open, toggle }: { record: FlightRecord; open: boolean; to
               <dt>Number</dt>
               <dd>{record.n}</dd>
               <dt>From</dt>
-              <dd class="mono">{record.from}</dd>
+              <dd class="mono">#{record.from}</dd>
               <dt>To</dt>
               <dd class="mono">
                 {record.to.length === 0
                   ? 'nobody'
-                  : record.to.map(({ pattern, conn }) => <div>{`${pattern}  →  ${conn}`}</div>)}
+                  : record.to.map(({ pattern, conn }) => <div>{`${pattern}  →  #${conn}`}</div>)}
               </dd>
               {record.encoding !== undefined && (
                 <>

@@ -34,7 +34,7 @@ export function plot(
       height,
       cursor: { show: false },
       legend: { show: false },
-      padding: [8, 18, 0, 0],
+      padding: [8, 28, 0, 0],
       scales: { y: { range: (_, __, max) => [0, Math.max(max * 1.15, 1)] } },
       series: [{}, series('in', '--in'), series('out', '--out')],
       axes: [

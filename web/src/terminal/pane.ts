@@ -186,10 +186,20 @@ export class Pane implements Screen {
       this.listener.leave();
       return false;
     }
+    if (this.#scrollKey(event)) return false;
     // The browser pastes by itself if the emulator leaves the key alone.
     if (command && event.code === 'KeyV') return false;
     this.#keyDown = true;
     queueMicrotask(() => (this.#keyDown = false));
+    return true;
+  }
+
+  /** Shift with Home and End goes to the ends of the scrollback; full-screen programs have none and get the keys. */
+  #scrollKey({ shiftKey, ctrlKey, altKey, code }: KeyboardEvent): boolean {
+    if (!shiftKey || ctrlKey || altKey || this.#terminal.buffer.active.type !== 'normal') return false;
+    if (code === 'Home') this.#terminal.scrollToTop();
+    else if (code === 'End') this.#terminal.scrollToBottom();
+    else return false;
     return true;
   }
 }

@@ -218,6 +218,16 @@ describe('the server says', () => {
     expect(peer().received).toEqual([]);
   });
 
+  test('exit instead of an answer to destroy: that is an answer, too', async () => {
+    server.answer = (data, from) => {
+      if ((data as { cmd: string }).cmd !== 'destroy') return answer(data, from);
+      void from.request({ cmd: 'exit' });
+      return new Promise(() => undefined);
+    };
+    await session.destroy();
+    expect(session.state.phase).toBe('ended');
+  });
+
   test('kick: another browser took over, and this one doesn’t come back by itself', async () => {
     await peer().request({ cmd: 'broadcast', event: 'kick', payload: 'somebody else' });
     await settle(30_000);

@@ -132,9 +132,15 @@ export class TerminalSession {
     await this.fit();
   }
 
-  /** Kills the program. */
+  /** Kills the program. Resolves when it is gone; the news of its end can come before the answer, or instead of it. */
   async destroy(): Promise<void> {
-    await this.#request({ cmd: 'destroy' });
+    let stop: (() => void) | undefined;
+    const ended = new Promise<void>((resolve) => {
+      stop = this.events.on('state', ({ phase }) => {
+        if (phase === 'ended') resolve();
+      });
+    });
+    await Promise.race([ended, this.#request({ cmd: 'destroy' })]).finally(stop);
   }
 
   /** Leaves the session; its program goes on. */
