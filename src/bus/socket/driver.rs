@@ -71,8 +71,9 @@ pub(super) async fn run(endpoint: &Arc<Endpoint>, returning: bool) -> Outcome {
             endpoint.close(Reason::Gone);
             return Outcome::Closed;
         }
-        let silence = *endpoint.heard.lock() + options.times.silence;
-        let next = [deadline, ping_at].into_iter().flatten().fold(silence, Instant::min);
+        // A client sweeps nobody.
+        let silence = (endpoint.role == Role::Server).then(|| *endpoint.heard.lock() + options.times.silence);
+        let next = [deadline, ping_at, silence].into_iter().flatten().min();
         tokio::select! {
             () = endpoint.wake.notified() => {}
             Some(done) = work.next(), if !work.is_empty() => match done {
@@ -85,10 +86,16 @@ pub(super) async fn run(endpoint: &Arc<Endpoint>, returning: bool) -> Outcome {
                     return Outcome::Gone;
                 }
             },
-            // A client has nobody to be swept by, so silence wakes it for nothing, rarely.
-            () = tokio::time::sleep_until(next.max(now + Duration::from_millis(1))) => {}
+            () = sleep_until(next) => {}
             _ = status.changed() => {}
         }
+    }
+}
+
+async fn sleep_until(next: Option<Instant>) {
+    match next {
+        Some(next) => tokio::time::sleep_until(next).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -129,8 +136,9 @@ fn ping(endpoint: Arc<Endpoint>, wait: bool, returning: bool) -> Pin<Box<dyn Fut
 fn step(endpoint: &Arc<Endpoint>, work: &mut Work, now: Instant) -> Option<Instant> {
     let (report, missing) = {
         let mut channel = endpoint.channel.lock();
-        let report = channel.receiver.start_report();
-        let may_fetch = channel.fetch_after.is_none_or(|at| at <= now);
+        let due = |at: Option<Instant>| at.is_none_or(|at| at <= now);
+        let (may_report, may_fetch) = (due(channel.report_after), due(channel.fetch_after));
+        let report = if may_report { channel.receiver.start_report() } else { None };
         let missing = if may_fetch { channel.receiver.start_fetch() } else { None };
         (report, missing)
     };
@@ -151,7 +159,8 @@ fn step(endpoint: &Arc<Endpoint>, work: &mut Work, now: Instant) -> Option<Insta
     endpoint.repeat(now);
     let channel = endpoint.channel.lock();
     let fetch = channel.fetch_after.filter(|at| channel.receiver.has_gap() && *at > now);
-    [channel.sender.deadline(), fetch].into_iter().flatten().min()
+    let report = channel.report_after.filter(|at| *at > now);
+    [channel.sender.deadline(), fetch, report].into_iter().flatten().min()
 }
 
 /// Drives the server's end of a socket until it is closed.

@@ -37,6 +37,8 @@ pub(super) struct Channel {
     pub receiver: Receiver<Message>,
     /// After a failed fetch, not before this time again.
     pub fetch_after: Option<Instant>,
+    /// After a failed report, not before this time again.
+    pub report_after: Option<Instant>,
 }
 
 /// Something for the application, with its number if it has one.
@@ -126,6 +128,7 @@ impl Endpoint {
             sender: Sender::new(size, bytes, options.times.repeat),
             receiver: Receiver::new(size.max(1000)),
             fetch_after: None,
+            report_after: None,
         };
         Arc::new(Endpoint {
             // What the peer may have under way, and requests beside it.
@@ -345,10 +348,12 @@ impl Endpoint {
     pub async fn report(self: Arc<Self>, seq: u64) {
         let body = Control { socket: ControlBody { emitted: Some(seq), missing: None } };
         let ok = self.ask(&body, self.options.times.control).await.is_ok();
-        self.channel.lock().receiver.reported(seq, ok);
-        if ok {
-            self.wake.notify_one();
-        }
+        let mut channel = self.channel.lock();
+        channel.receiver.reported(seq, ok);
+        // The peer may be on its way back; asking it without a pause would be a storm.
+        channel.report_after = (!ok).then(|| Instant::now() + self.options.times.control_pause);
+        drop(channel);
+        self.wake.notify_one();
     }
 
     /// Asks the peer for what is missing.
@@ -366,7 +371,7 @@ impl Endpoint {
             Err(error) if error.to_string() == "nodata" => self.close(Reason::Lost),
             Err(error) => {
                 tracing::debug!(subject = self.base, %error, "missing socket data was not fetched");
-                self.channel.lock().fetch_after = Some(Instant::now() + self.options.times.fetch_pause);
+                self.channel.lock().fetch_after = Some(Instant::now() + self.options.times.control_pause);
             }
         }
         self.channel.lock().receiver.fetched();

@@ -75,8 +75,8 @@ pub struct Times {
     pub repeat: Repeat,
     /// How long reports and requests for missing data may take.
     pub control: Duration,
-    /// Pause after a failed request for missing data.
-    pub fetch_pause: Duration,
+    /// Pause after a report or a request for missing data that failed.
+    pub control_pause: Duration,
     /// A server closes a socket that it has not heard of for so long.
     pub silence: Duration,
     /// How long a server waits for a client to come back after the server's own connection was lost.
@@ -96,7 +96,7 @@ impl Default for Times {
             restart: Duration::from_millis(500),
             repeat: Repeat { first: Duration::from_millis(500), next: Duration::from_millis(650), max: seconds(15) },
             control: seconds(10),
-            fetch_pause: seconds(1),
+            control_pause: seconds(1),
             silence: Duration::from_millis(112_500),
             grace: seconds(60),
             end: seconds(3),
