@@ -1,2 +1,14 @@
-//! Conformance of the Rust client with conat-wire.md §26: items 99–131 and 138–153. Items of the server are in `wire/`, for
-//! stock clients.
+//! Items of the wire specification that are about the client, through the real client.
+//!
+//! Against the broker's real sessions where the item is about what comes of it, against a scripted server where it is about
+//! what goes over the wire. Everything runs over streams in memory, so time can be paused.
+
+mod chunks;
+mod reconnect;
+mod requests;
+mod script;
+mod server;
+mod services;
+mod sockets;
+mod subscriptions;
+mod system;

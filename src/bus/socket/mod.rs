@@ -187,6 +187,8 @@ impl Socket {
             let options = RequestOptions { headers, timeout, wait_for_interest: false };
             let mut state = endpoint.state.subscribe();
             tokio::select! {
+                // A peer may answer and close right after.
+                biased;
                 answer = request(&endpoint.core, &peer, payload, options) => answer,
                 _ = state.wait_for(|s| *s == SocketState::Closed) => Err(Error::Closed),
             }

@@ -1,0 +1,644 @@
+//! Items 138–153: virtual sockets. Where an item is about the wire, the peer is made of plain publishes and requests.
+
+use std::time::Duration;
+
+use outpost::bus::{
+    Client, MSGPACK, Message, RequestOptions, Subscription, random_id,
+    socket::{Choice, Incoming, Reason, Socket, SocketError, SocketOptions, SocketServer, SocketState},
+};
+use serde_bytes::ByteBuf;
+use serde_json::{Value, json};
+
+use crate::server::{Server, in_time};
+
+async fn data(socket: &Socket) -> Value {
+    match in_time(socket.recv()).await {
+        Some(Incoming::Data(message)) => message.decode().unwrap(),
+        other => panic!("expected data, got {other:?}"),
+    }
+}
+
+async fn listen(client: &Client, base: &str) -> SocketServer {
+    client.socket_listen(base, SocketOptions::default()).await.unwrap()
+}
+
+/// Options without pings, for what has to be quiet.
+fn quiet() -> SocketOptions {
+    SocketOptions {
+        keep_alive: Duration::from_secs(100_000),
+        keep_alive_timeout: Duration::from_secs(100_000),
+        ..SocketOptions::default()
+    }
+}
+
+/// A socket client made of plain publishes and requests.
+struct RawClient {
+    client: Client,
+    base: String,
+    id: String,
+    messages: Subscription,
+}
+
+impl RawClient {
+    async fn new(client: &Client, base: &str) -> RawClient {
+        let id = random_id();
+        let messages = client.subscribe(&format!("{base}.client.{id}")).await.unwrap();
+        RawClient { client: client.clone(), base: base.into(), id, messages }
+    }
+
+    fn server(&self, server: &str) -> String {
+        format!("{}.server.{server}.{}", self.base, self.id)
+    }
+
+    /// Connects as an older client does.
+    async fn connect(&self, server: &str) -> String {
+        let headers = Some(json!({"CN-SocketCmd": "connect", "id": self.id}));
+        let options = RequestOptions { headers, ..RequestOptions::default() };
+        self.client.request(&self.server(server), &(), options).await.unwrap().decode().unwrap()
+    }
+
+    fn send(&self, server: &str, seq: u64, value: &str) {
+        let headers = Some(json!({"CN-SocketSeq": seq}));
+        self.client.publish_sync(&self.server(server), value, headers).unwrap();
+    }
+
+    async fn next(&mut self) -> Message {
+        in_time(self.messages.recv()).await.unwrap()
+    }
+
+    /// The next message with this command; pings are answered on the way.
+    async fn command(&mut self, command: &str) -> Message {
+        loop {
+            let message = self.next().await;
+            match message.header_str("CN-SocketCmd") {
+                Some(got) if got == command => return message,
+                Some("ping") => message.respond_sync(&()).unwrap(),
+                other => panic!("expected {command}, got {other:?}: {message:?}"),
+            }
+        }
+    }
+}
+
+/// A socket server made of plain subscriptions.
+struct RawServer {
+    client: Client,
+    base: String,
+    status: Subscription,
+    messages: Subscription,
+}
+
+impl RawServer {
+    async fn new(client: &Client, base: &str) -> RawServer {
+        let messages = client.subscribe(&format!("{base}.server.S.*")).await.unwrap();
+        let status = client.subscribe(&format!("{base}.server.status")).await.unwrap();
+        RawServer { client: client.clone(), base: base.into(), status, messages }
+    }
+
+    async fn choose(&mut self) {
+        let asked = in_time(self.status.recv()).await.unwrap();
+        asked.respond_sync(&json!({"id": "S"})).unwrap();
+    }
+
+    async fn next(&mut self) -> Message {
+        in_time(self.messages.recv()).await.unwrap()
+    }
+
+    /// Takes a client in as an older server does; gives the client's id.
+    async fn connect(&mut self) -> String {
+        self.choose().await;
+        let connect = self.next().await;
+        assert_eq!(connect.header_str("CN-SocketCmd"), Some("connect"));
+        connect.respond("connected").await.unwrap();
+        connect.header_str("id").unwrap().to_owned()
+    }
+
+    /// The next message with this command; pings are answered on the way.
+    async fn command(&mut self, command: &str) -> Message {
+        loop {
+            let message = self.next().await;
+            match message.header_str("CN-SocketCmd") {
+                Some(got) if got == command => return message,
+                Some("ping") => message.respond_sync(&()).unwrap(),
+                other => panic!("expected {command}, got {other:?}: {message:?}"),
+            }
+        }
+    }
+
+    /// The next data message; pings are answered on the way.
+    async fn data(&mut self) -> Message {
+        loop {
+            let message = self.next().await;
+            match message.header_str("CN-SocketCmd") {
+                None => return message,
+                Some("ping") => message.respond_sync(&()).unwrap(),
+                Some(other) => panic!("expected data, got {other}"),
+            }
+        }
+    }
+
+    fn send(&self, id: &str, seq: u64, value: &str) {
+        let headers = Some(json!({"CN-SocketSeq": seq}));
+        self.client.publish_sync(&format!("{}.client.{id}", self.base), value, headers).unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn wire_138_the_status_names_the_server() {
+    let server = Server::start();
+    let (host, client) = (server.client().await, server.client().await);
+    let sockets = listen(&host, "base").await;
+    let answer: Value =
+        client.request("base.server.status", &(), RequestOptions::default()).await.unwrap().decode().unwrap();
+    assert_eq!(answer, json!({"id": sockets.id()}));
+    assert_eq!(sockets.id(), host.id());
+}
+
+#[tokio::test(start_paused = true)]
+async fn wire_139_data_written_before_the_server_exists_is_delivered() {
+    let server = Server::start();
+    let (host, client) = (server.client().await, server.client().await);
+    let socket = client.socket_connect("base", SocketOptions::default()).unwrap();
+    for n in 0..3 {
+        socket.write(&n, None).unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    let mut sockets = listen(&host, "base").await;
+    let accepted = in_time(sockets.accept()).await.unwrap();
+    for n in 0..3 {
+        assert_eq!(data(&accepted).await, json!(n));
+    }
+    let raw = RawClient::new(&client, "base").await;
+    assert_eq!(raw.connect(sockets.id()).await, "connected");
+}
+
+#[tokio::test(start_paused = true)]
+async fn wire_140_data_is_numbered_and_the_application_does_not_see_it() {
+    let server = Server::start();
+    let (host, client) = (server.client().await, server.client().await);
+    let mut raw = RawServer::new(&host, "base").await;
+    let socket = client.socket_connect("base", quiet()).unwrap();
+    let id = raw.connect().await;
+    for n in 1..4u64 {
+        socket.write(&n, Some(json!({ "h": n }))).unwrap();
+        let message = raw.data().await;
+        assert_eq!(message.headers(), Some(&json!({"h": n, "CN-SocketSeq": n})));
+    }
+    raw.send(&id, 1, "x");
+    let Some(Incoming::Data(message)) = in_time(socket.recv()).await else { panic!() };
+    assert_eq!(message.headers(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn wire_141_what_is_delivered_is_reported_and_forgotten() {
+    let server = Server::start();
+    let (host, client) = (server.client().await, server.client().await);
+    let mut raw = RawServer::new(&host, "base").await;
+    let socket = client.socket_connect("base", quiet()).unwrap();
+    let id = raw.connect().await;
+    socket.write("a", None).unwrap();
+    socket.write("b", None).unwrap();
+    raw.data().await;
+    raw.data().await;
+    assert_eq!(socket.pending(), 2);
+    let report = async |seq: u64| {
+        let headers = Some(json!({"CN-SocketCmd": "socket"}));
+        let options = RequestOptions { headers, ..RequestOptions::default() };
+        let body = json!({"socket": {"emitted": seq}});
+        let answer = host.request(&format!("base.client.{id}"), &body, options).await.unwrap();
+        assert_eq!(answer.decode::<Value>().unwrap(), json!({"emitted": seq}));
+    };
+    report(1).await;
+    assert_eq!(socket.pending(), 1);
+    report(2).await;
+    in_time(socket.drained()).await;
+    // The other direction.
+    raw.send(&id, 1, "x");
+    assert_eq!(data(&socket).await, json!("x"));
+    let reported = raw.command("socket").await;
+    assert_eq!(reported.decode::<Value>().unwrap(), json!({"socket": {"emitted": 1}}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn wire_142_a_full_queue_refuses_until_it_is_drained() {
+    let server = Server::start();
+    let (host, client) = (server.client().await, server.client().await);
+    let socket = client.socket_connect("base", SocketOptions { queue_size: 2, ..SocketOptions::default() }).unwrap();
+    socket.write(&1, None).unwrap();
+    socket.write(&2, None).unwrap();
+    let error = socket.write(&3, None).unwrap_err();
+    assert!(matches!(error, SocketError::Full) && error.to_string().contains("ENOBUFS"));
+    let mut sockets = listen(&host, "base").await;
+    let accepted = in_time(sockets.accept()).await.unwrap();
+    assert_eq!((data(&accepted).await, data(&accepted).await), (json!(1), json!(2)));
+    in_time(socket.drained()).await;
+    socket.write(&3, None).unwrap();
+    assert_eq!(data(&accepted).await, json!(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn wire_143_a_lost_message_is_fetched() {
+    let server = Server::start();
+    let (host, client) = (server.client().await, server.client().await);
+    let mut sockets = listen(&host, "base").await;
+    let mut raw = RawClient::new(&client, "base").await;
+    raw.connect(sockets.id()).await;
+    let accepted = in_time(sockets.accept()).await.unwrap();
+    raw.send(sockets.id(), 1, "one");
+    raw.send(sockets.id(), 3, "three");
+    let mut missing = raw.command("socket").await;
+    // A report may come first.
+    while missing.decode::<Value>().unwrap().pointer("/socket/missing").is_none() {
+        missing.respond_sync(&json!({"emitted": 1})).unwrap();
+        missing = raw.command("socket").await;
+    }
+    assert_eq!(missing.decode::<Value>().unwrap(), json!({"socket": {"missing": [2]}}));
+    #[derive(serde::Serialize)]
+    struct Stored {
+        encoding: u64,
+        raw: ByteBuf,
+        headers: Value,
+    }
+    let two = Stored { encoding: 0, raw: ByteBuf::from(*b"\xa3two"), headers: json!({"CN-SocketSeq": 2, "h": 1}) };
+    missing.respond_sync(&[two]).unwrap();
+    for expected in ["one", "two", "three"] {
+        assert_eq!(data(&accepted).await, json!(expected));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn wire_143_what_is_missing_is_given() {
+    let server = Server::start();
+    let (host, client) = (server.client().await, server.client().await);
+    let mut raw = RawServer::new(&host, "base").await;
+    let socket = client.socket_connect("base", quiet()).unwrap();
+    let id = raw.connect().await;
+    socket.write("pwd\n", None).unwrap();
+    socket.write("id\n", Some(json!({"h": 1}))).unwrap();
+    raw.data().await;
+    let options = || RequestOptions { headers: Some(json!({"CN-SocketCmd": "socket"})), ..RequestOptions::default() };
+    let subject = format!("base.client.{id}");
+    let answer = host.request(&subject, &json!({"socket": {"missing": [2, 1]}}), options()).await.unwrap();
+    let stored: rmpv::Value = answer.decode().unwrap();
+    let seqs: Vec<_> = stored.as_array().unwrap().iter().map(|s| s["headers"]["CN-SocketSeq"].as_u64()).collect();
+    assert_eq!(seqs, [Some(2), Some(1)]);
+    assert_eq!(stored[0]["headers"]["h"].as_u64(), Some(1));
+    assert_eq!(stored[1]["raw"].as_slice(), Some(&b"\xa4pwd\n"[..]));
+    let error = host.request(&subject, &json!({"socket": {"missing": [1, 3]}}), options()).await.unwrap_err();
+    assert_eq!(error.to_string(), "nodata");
+}
+
+#[tokio::test(start_paused = true)]
+async fn wire_144_a_duplicate_is_not_delivered_again() {
+    let server = Server::start();
+    let (host, client) = (server.client().await, server.client().await);
+    let mut sockets = listen(&host, "base").await;
+    let raw = RawClient::new(&client, "base").await;
+    raw.connect(sockets.id()).await;
+    let accepted = in_time(sockets.accept()).await.unwrap();
+    for (seq, text) in [(1, "a"), (1, "a"), (2, "b"), (1, "a"), (2, "b"), (3, "c")] {
+        raw.send(sockets.id(), seq, text);
+    }
+    for expected in ["a", "b", "c"] {
+        assert_eq!(data(&accepted).await, json!(expected));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn wire_145_data_that_is_gone_closes_the_socket_at_both_ends() {
+    let server = Server::start();
+    let (host, client) = (server.client().await, server.client().await);
+    let mut sockets = listen(&host, "base").await;
+    let mut raw = RawClient::new(&client, "base").await;
+    raw.connect(sockets.id()).await;
+    let accepted = in_time(sockets.accept()).await.unwrap();
+    raw.send(sockets.id(), 2, "two");
+    let missing = raw.command("socket").await;
+    missing.respond_sync_with(&(), Some(json!({"error": "nodata"}))).unwrap();
+    raw.command("close").await;
+    in_time(accepted.closed()).await;
+    assert_eq!(accepted.reason(), Some(Reason::Lost));
+}
+
+#[tokio::test(start_paused = true)]
+async fn wire_146_a_restart_of_the_bus_loses_nothing() {
+    const COUNT: u32 = 400;
+    let server = Server::start();
+    let (host, client) = (server.client().await, server.client().await);
+    let mut sockets = listen(&host, "base").await;
+    let socket = client.socket_connect("base", SocketOptions::default()).unwrap();
+    let accepted = in_time(sockets.accept()).await.unwrap();
+    let write = |socket: Socket| async move {
+        for n in 0..COUNT {
+            socket.write(&n, None).unwrap();
+            tokio::time::sleep(Duration::from_millis(40)).await;
+        }
+    };
+    let read = |socket: Socket| async move {
+        for n in 0..COUNT {
+            assert_eq!(data(&socket).await, json!(n));
+        }
+    };
+    let tasks: Vec<_> = [
+        tokio::spawn(write(socket.clone())),
+        tokio::spawn(write(accepted.clone())),
+        tokio::spawn(read(socket.clone())),
+        tokio::spawn(read(accepted.clone())),
+    ]
+    .into();
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        server.restart();
+    }
+    for task in tasks {
+        in_time(task).await.unwrap();
+    }
+    in_time(socket.drained()).await;
+    in_time(accepted.drained()).await;
+    assert!(sockets.sockets().len() == 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn wire_147_an_unknown_client_is_told_to_close() {
+    let server = Server::start();
+    let (host, client) = (server.client().await, server.client().await);
+    let sockets = listen(&host, "base").await;
+    let mut raw = RawClient::new(&client, "base").await;
+    raw.send(sockets.id(), 1, "x");
+    assert_eq!(raw.next().await.headers(), Some(&json!({"CN-SocketCmd": "close"})));
+}
+
+#[tokio::test(start_paused = true)]
+async fn wire_148_closing_reaches_the_other_end() {
+    let server = Server::start();
+    let (host, client) = (server.client().await, server.client().await);
+    let mut sockets = listen(&host, "base").await;
+    let socket = client.socket_connect("base", SocketOptions::default()).unwrap();
+    let accepted = in_time(sockets.accept()).await.unwrap();
+    socket.close();
+    in_time(accepted.closed()).await;
+    while !sockets.sockets().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let socket = client.socket_connect("base", SocketOptions::default()).unwrap();
+    let _accepted = in_time(sockets.accept()).await.unwrap();
+    let before = tokio::time::Instant::now();
+    sockets.close().await;
+    in_time(socket.closed()).await;
+    assert_eq!(socket.reason(), Some(Reason::Peer));
+    assert!(before.elapsed() < Duration::from_secs(1));
+    assert!(!client.has_interest("base.server.status").await.unwrap());
+}
+
+fn short() -> SocketOptions {
+    SocketOptions {
+        keep_alive: Duration::from_secs(5),
+        keep_alive_timeout: Duration::from_secs(3),
+        ..SocketOptions::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn wire_149_a_client_leaves_a_server_that_does_not_answer() {
+    let server = Server::start();
+    let (host, client) = (server.client().await, server.client().await);
+    let mut raw = RawServer::new(&host, "base").await;
+    let socket = client.socket_connect("base", short()).unwrap();
+    raw.connect().await;
+    let before = tokio::time::Instant::now();
+    raw.command("ping").await.respond_sync(&()).unwrap();
+    raw.command("ping").await;
+    let mut states = socket.states();
+    in_time(states.wait_for(|s| *s == SocketState::Disconnected)).await.unwrap();
+    assert_eq!(before.elapsed().as_secs(), 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn wire_149_a_server_closes_a_socket_that_does_not_answer() {
+    let server = Server::start();
+    let (host, client) = (server.client().await, server.client().await);
+    let mut sockets = host.socket_listen("base", short()).await.unwrap();
+    let raw = RawClient::new(&client, "base").await;
+    raw.connect(sockets.id()).await;
+    let accepted = in_time(sockets.accept()).await.unwrap();
+    in_time(accepted.closed()).await;
+    assert_eq!(accepted.reason(), Some(Reason::Gone));
+}
+
+#[tokio::test(start_paused = true)]
+async fn wire_149_a_silent_client_is_swept() {
+    let server = Server::start();
+    let (host, client) = (server.client().await, server.client().await);
+    let options = SocketOptions {
+        keep_alive: Duration::from_secs(1000),
+        keep_alive_timeout: Duration::from_secs(1000),
+        ..SocketOptions::default()
+    };
+    let mut sockets = host.socket_listen("base", options).await.unwrap();
+    let raw = RawClient::new(&client, "base").await;
+    raw.connect(sockets.id()).await;
+    let accepted = in_time(sockets.accept()).await.unwrap();
+    let before = tokio::time::Instant::now();
+    in_time(accepted.closed()).await;
+    let after = before.elapsed().as_secs_f64();
+    assert!((112.0..114.0).contains(&after), "{after}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn wire_150_a_client_stays_with_its_server() {
+    let server = Server::start();
+    let (one, two, client) = (server.client().await, server.client().await, server.client().await);
+    let (mut first, mut second) = (listen(&one, "base").await, listen(&two, "base").await);
+    let socket = client.socket_connect("base", SocketOptions::default()).unwrap();
+    socket.write(&0, None).unwrap();
+    let accepted = tokio::select! {
+        socket = first.accept() => socket.unwrap(),
+        socket = second.accept() => socket.unwrap(),
+    };
+    for n in 0..40 {
+        assert_eq!(data(&accepted).await, json!(n));
+        if n % 10 == 9 {
+            server.cut();
+        }
+        socket.write(&(n + 1), None).unwrap();
+    }
+    assert_eq!(first.sockets().len() + second.sockets().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn wire_150_a_socket_ends_with_its_server() {
+    let server = Server::start();
+    let (one, two, client) = (server.client().await, server.client().await, server.client().await);
+    let mut first = listen(&one, "base").await;
+    let socket = client.socket_connect("base", short()).unwrap();
+    socket.write(&1, None).unwrap();
+    let accepted = in_time(first.accept()).await.unwrap();
+    data(&accepted).await;
+    let _second = listen(&two, "base").await;
+    // Without a word.
+    one.close();
+    in_time(socket.closed()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn wire_151_wildcards_show_the_concrete_subject() {
+    let server = Server::start();
+    let (host, client) = (server.client().await, server.client().await);
+    let mut sockets = listen(&host, "x.*").await;
+    let socket = client.socket_connect("x.account-1", SocketOptions::default()).unwrap();
+    let accepted = in_time(sockets.accept()).await.unwrap();
+    assert_eq!((accepted.subject(), accepted.id()), ("x.account-1", socket.id()));
+    accepted.write("hi", None).unwrap();
+    assert_eq!(data(&socket).await, json!("hi"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn wire_152_requests_work_both_ways_with_headers() {
+    let server = Server::start();
+    let (host, client) = (server.client().await, server.client().await);
+    let mut sockets = listen(&host, "base").await;
+    let socket = client.socket_connect("base", SocketOptions::default()).unwrap();
+    let accepted = in_time(sockets.accept()).await.unwrap();
+    for (asking, answering) in [(&socket, &accepted), (&accepted, &socket)] {
+        let asked = tokio::spawn({
+            let asking = asking.clone();
+            async move { asking.request_with("q", Some(json!({"h": 1})), Duration::from_secs(5)).await.unwrap() }
+        });
+        let Some(Incoming::Request(request)) = in_time(answering.recv()).await else { panic!() };
+        assert_eq!(request.header("h"), Some(&json!(1)));
+        request.respond_with("a", Some(json!({"r": 2})), Duration::from_secs(5)).await.unwrap();
+        let answer = asked.await.unwrap();
+        assert_eq!((answer.decode::<String>().unwrap().as_str(), answer.header("r")), ("a", Some(&json!(2))));
+    }
+    let answering = tokio::spawn(async move {
+        let Some(Incoming::Request(request)) = socket.recv().await else { panic!() };
+        request.respond(&7).await.unwrap();
+        let Some(Incoming::Request(request)) = socket.recv().await else { panic!() };
+        request.respond(&8).await.unwrap();
+    });
+    let all = sockets.request_all("q", Duration::from_secs(5)).await.unwrap();
+    assert_eq!(all[0].as_ref().unwrap().decode::<u8>().unwrap(), 7);
+    let any = sockets.request_any("q", Duration::from_secs(5)).await.unwrap();
+    assert_eq!(any.decode::<u8>().unwrap(), 8);
+    answering.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn wire_153_a_server_accepts_both_forms() {
+    let server = Server::start();
+    let (host, client) = (server.client().await, server.client().await);
+    let mut sockets = listen(&host, "base").await;
+    let old = RawClient::new(&client, "base").await;
+    assert_eq!(old.connect(sockets.id()).await, "connected");
+    assert_eq!(in_time(sockets.accept()).await.unwrap().id(), old.id);
+    let mut new = RawClient::new(&client, "base").await;
+    let headers = json!({"CN-SocketCmd": "connect", "CN-SocketConnectAttempt": 3, "id": new.id});
+    client.publish_sync(&new.server(sockets.id()), &(), Some(headers)).unwrap();
+    let connected = new.command("connected").await;
+    assert_eq!(&connected.payload()[..], [0xc0]);
+    assert_eq!(connected.header("CN-SocketConnectAttempt"), Some(&json!(3)));
+    assert!(connected.header("waitForClientInterestMs").unwrap().is_u64());
+    assert_eq!(in_time(sockets.accept()).await.unwrap().id(), new.id);
+}
+
+#[tokio::test(start_paused = true)]
+async fn wire_153_a_client_connects_to_both_kinds_of_server() {
+    let server = Server::start();
+    let (host, client) = (server.client().await, server.client().await);
+    let mut old = RawServer::new(&host, "old").await;
+    let socket = client.socket_connect("old", quiet()).unwrap();
+    old.connect().await;
+    in_time(socket.ready()).await.unwrap();
+    // A newer server publishes and does not answer.
+    let mut new = RawServer::new(&host, "new").await;
+    let socket = client.socket_connect("new", quiet()).unwrap();
+    new.choose().await;
+    let connect = new.next().await;
+    let attempt = connect.header("CN-SocketConnectAttempt").unwrap();
+    let id = connect.header_str("id").unwrap();
+    let headers =
+        json!({"CN-SocketCmd": "connected", "CN-SocketConnectAttempt": attempt, "waitForClientInterestMs": 2});
+    host.publish_sync(&format!("new.client.{id}"), &(), Some(headers)).unwrap();
+    in_time(socket.ready()).await.unwrap();
+    socket.write("x", None).unwrap();
+    assert_eq!(new.data().await.header("CN-SocketSeq"), Some(&json!(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_balancer_or_the_application_may_choose_the_server() {
+    let server = Server::start();
+    let (host, client) = (server.client().await, server.client().await);
+    let options = SocketOptions { server_id: Some("fixed".into()), ..SocketOptions::default() };
+    let mut sockets = host.socket_listen("base", options).await.unwrap();
+    let mut balancer = host.subscribe("balance").await.unwrap();
+    tokio::spawn(async move {
+        while let Ok(request) = balancer.recv().await {
+            request.respond("fixed").await.unwrap();
+        }
+    });
+    for choice in [Choice::Fixed("fixed".into()), Choice::Ask("balance".into())] {
+        let options = SocketOptions { choice, ..SocketOptions::default() };
+        let socket = client.socket_connect("base", options).unwrap();
+        in_time(sockets.accept()).await.unwrap();
+        in_time(socket.ready()).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn broadcasts_reach_every_socket_with_headers() {
+    let server = Server::start();
+    let host = server.client().await;
+    let mut sockets = listen(&host, "base").await;
+    let mut ends = Vec::new();
+    for _ in 0..3 {
+        let client = server.client().await;
+        let socket = client.socket_connect("base", SocketOptions::default()).unwrap();
+        ends.push((socket, in_time(sockets.accept()).await.unwrap()));
+    }
+    assert_eq!(sockets.write_all("all", Some(json!({"h": 1}))).unwrap(), 0);
+    for (socket, _) in &ends {
+        let Some(Incoming::Data(message)) = in_time(socket.recv()).await else { panic!() };
+        assert_eq!(message.header("h"), Some(&json!(1)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_does_not_read_stops_the_writer() {
+    let server = Server::start();
+    let (host, client) = (server.client().await, server.client().await);
+    let mut sockets = listen(&host, "base").await;
+    let options = SocketOptions { queue_size: 5, ..SocketOptions::default() };
+    let socket = client.socket_connect("base", options).unwrap();
+    let accepted = in_time(sockets.accept()).await.unwrap();
+    for n in 0..5 {
+        socket.write(&n, None).unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert!(matches!(socket.write(&5, None), Err(SocketError::Full)));
+    for n in 0..5 {
+        assert_eq!(data(&accepted).await, json!(n));
+    }
+    in_time(socket.drained()).await;
+    socket.write(&5, None).unwrap();
+    assert_eq!(data(&accepted).await, json!(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nonsense_on_a_socket_closes_it_and_nothing_else() {
+    let server = Server::start();
+    let (host, client) = (server.client().await, server.client().await);
+    let mut sockets = listen(&host, "base").await;
+    let good = client.socket_connect("base", SocketOptions::default()).unwrap();
+    let accepted = in_time(sockets.accept()).await.unwrap();
+    for nonsense in [json!({"CN-SocketSeq": 0}), json!({"CN-SocketSeq": "x"}), json!({"CN-SocketSeq": 1e15}), json!({})]
+    {
+        let mut raw = RawClient::new(&client, "base").await;
+        raw.connect(sockets.id()).await;
+        let victim = in_time(sockets.accept()).await.unwrap();
+        client.publish_bytes_sync(&raw.server(sockets.id()), MSGPACK, vec![0xc1].into(), Some(nonsense)).unwrap();
+        raw.command("close").await;
+        in_time(victim.closed()).await;
+    }
+    client.publish_sync("base.server.status", "nobody asks", None).unwrap();
+    good.write("still here", None).unwrap();
+    assert_eq!(data(&accepted).await, json!("still here"));
+}
