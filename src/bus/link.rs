@@ -51,7 +51,7 @@ pub(super) enum Subscribing {
 #[derive(Debug)]
 pub(super) enum Link {
     /// In this process.
-    Local(Local),
+    Local(Box<Local>),
     /// Over a WebSocket.
     Remote(Box<Remote>),
 }

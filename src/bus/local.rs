@@ -152,7 +152,7 @@ pub(super) fn start(broker: &Arc<Broker>, user: User) -> Arc<Core> {
     let prefix = user.inbox_prefix();
     let local = Local::new(broker, user.clone());
     let outbox = local.connection.lock().as_ref().map(|c| c.outbox().clone());
-    let core = Core::new(Link::Local(local));
+    let core = Core::new(Link::Local(Box::new(local)));
     *core.user.lock() = Some(user);
     let pattern = format!("{}.*", core.name_inbox(&prefix));
     {

@@ -114,7 +114,7 @@ impl<'a> Raw<'a> {
 
     /// The elements if it is an array.
     pub fn elements(&self) -> Option<Elements<'a>> {
-        self.is_array().then(|| Elements { scanner: Scanner { text: self.text, at: 1 }, first: true })
+        self.is_array().then_some(Elements { scanner: Scanner { text: self.text, at: 1 }, first: true })
     }
 
     /// The value of the first field with this name if it is an object.
