@@ -12,3 +12,4 @@ mod services;
 mod sockets;
 mod subscriptions;
 mod system;
+mod tls;

@@ -236,3 +236,38 @@ async fn received_messages_are_reported_when_they_change() {
     let stats = server.broker().peers()[0].stats();
     assert_eq!(stats["recv"], json!({"messages": 1.0, "bytes": 6.0}));
 }
+
+/// A client in process that is cut off by its outbox's bound is back with all its subscriptions.
+#[tokio::test(start_paused = true)]
+async fn a_client_in_process_survives_being_cut_off() {
+    let limits = Limits { outbox_messages: 10, ..Limits::default() };
+    let server = Server::with(std::sync::Arc::new(outpost::broker::policy::Open), limits);
+    let (client, publisher) = (server.local(), server.local());
+    let mut messages = client.subscribe("a").await.unwrap();
+    let echo = |call: Call| async move { call.arg::<u32>(0) };
+    let methods = Methods::new().method("echo", echo);
+    let _service = methods.serve(&client, "typed", Convention::Typed, ServiceOptions::default()).await.unwrap();
+    // Nothing is read while this runs.
+    for n in 0..20 {
+        publisher.publish_sync("a", &n, None).unwrap();
+    }
+    generation(&client, 2).await;
+    publisher.publish_sync("a", &99, None).unwrap();
+    while in_time(messages.recv()).await.unwrap().decode::<u32>().unwrap() != 99 {}
+    assert!(publisher.ping_direct("typed", Duration::from_secs(5)).await);
+    let answer = publisher.call_typed::<u32>("typed", "echo", &(3,), CallOptions::default()).await.unwrap();
+    assert_eq!(answer, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_to_be_sent_is_bounded() {
+    let (_script, options) = script();
+    let client = Client::connect(outpost::bus::ConnectOptions { max_waiting: 3, ..options }).unwrap();
+    for n in 0..3 {
+        client.publish_sync("a", &n, None).unwrap();
+    }
+    let error = client.publish_sync("a", &3, None).unwrap_err();
+    assert!(matches!(error, Error::Full), "{error:?}");
+    let options = PublishOptions { timeout: Duration::from_secs(2), ..PublishOptions::default() };
+    assert!(client.publish("a", &3, options).await.unwrap_err().is_code(408), "an acknowledged publish waits");
+}

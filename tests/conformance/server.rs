@@ -46,7 +46,7 @@ impl Forbidden {
 impl Policy for Forbidden {
     fn decide(&self, _: &User, direction: Direction, subject: &str) -> Result<Verdict, PolicyError> {
         let refused = self.0.lock().get(subject) == Some(&direction);
-        Ok(Verdict { allowed: !refused, rule: "test".into() })
+        Ok(Verdict { allowed: !refused, rule: "test" })
     }
 }
 
@@ -111,7 +111,8 @@ impl Server {
         self.running.lock().as_ref().expect("the server is up").broker.clone()
     }
 
-    fn open(&self) -> io::Result<DuplexStream> {
+    /// A stream to the server, to be upgraded to a WebSocket.
+    pub fn open(&self) -> io::Result<DuplexStream> {
         let running = self.running.lock();
         let Some(Running { broker, connections }) = &*running else {
             return Err(io::ErrorKind::ConnectionRefused.into());
@@ -120,6 +121,7 @@ impl Server {
         let (near, far) = tokio::io::duplex(1 << 20);
         tokio::spawn(async move {
             let mut headers = http::HeaderMap::new();
+            #[expect(clippy::result_large_err, reason = "the type is the library's")]
             let copy = |request: &http::Request<()>, response| {
                 headers = request.headers().clone();
                 Ok(response)

@@ -642,3 +642,43 @@ async fn nonsense_on_a_socket_closes_it_and_nothing_else() {
     good.write("still here", None).unwrap();
     assert_eq!(data(&accepted).await, json!("still here"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn without_pings_a_server_looks_whether_its_client_listens() {
+    let server = Server::start();
+    let (host, client) = (server.client().await, server.client().await);
+    let options = SocketOptions {
+        keep_alive: Duration::ZERO,
+        keep_alive_timeout: Duration::from_secs(2),
+        ..SocketOptions::default()
+    };
+    let mut sockets = host.socket_listen("base", options).await.unwrap();
+    let raw = RawClient::new(&client, "base").await;
+    raw.connect(sockets.id()).await;
+    let accepted = in_time(sockets.accept()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    assert_eq!(accepted.state(), SocketState::Ready);
+    let before = tokio::time::Instant::now();
+    drop(raw);
+    in_time(accepted.closed()).await;
+    assert!(before.elapsed() < Duration::from_secs(3), "{:?}", before.elapsed());
+}
+
+/// Nothing is asked or repeated without a pause, however long the peer is away.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_away_is_not_pestered() {
+    let server = Server::start();
+    let (host, client) = (server.client().await, server.client().await);
+    let mut sockets = host.socket_listen("base", quiet()).await.unwrap();
+    let raw = RawClient::new(&client, "base").await;
+    raw.connect(sockets.id()).await;
+    let accepted = in_time(sockets.accept()).await.unwrap();
+    raw.send(sockets.id(), 1, "x");
+    accepted.write("y", None).unwrap();
+    drop(raw);
+    data(&accepted).await;
+    let before = server.broker().counters().messages_in.get();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let published = server.broker().counters().messages_in.get() - before;
+    assert!(published < 100, "{published} messages in a minute");
+}
