@@ -4,11 +4,13 @@
 //! what goes over the wire. Everything runs over streams in memory, so time can be paused.
 
 mod chunks;
+mod peers;
 mod reconnect;
 mod requests;
 mod script;
 mod server;
 mod services;
+mod socket_life;
 mod sockets;
 mod subscriptions;
 mod system;
