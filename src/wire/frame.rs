@@ -133,8 +133,9 @@ impl Frame {
         Ok(Publication { subject, frame, headers })
     }
 
-    /// Makes a frame in process.
-    pub fn new(fields: Fields) -> Frame {
+    /// Makes a frame in process. Null headers are none, as everywhere (§5.2).
+    pub fn new(mut fields: Fields) -> Frame {
+        fields.headers = fields.headers.filter(|headers| !headers.is_null());
         let whole = fields.done && fields.seq == 0;
         Frame {
             text: OnceLock::new(),
