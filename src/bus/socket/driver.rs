@@ -43,7 +43,7 @@ pub(super) async fn run(endpoint: &Arc<Endpoint>, returning: bool) -> Outcome {
     let mut work: Work = FuturesUnordered::new();
     let mut ping_at = Some(Instant::now());
     let mut first_ping = true;
-    endpoint.channel.lock().sender.reconnected(Instant::now());
+    endpoint.channel.lock().reconnected(Instant::now());
     endpoint.flush();
     loop {
         if endpoint.is_closed() {

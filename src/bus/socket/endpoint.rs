@@ -41,6 +41,15 @@ pub(super) struct Channel {
     pub report_after: Option<Instant>,
 }
 
+impl Channel {
+    /// The way to the peer is back.
+    pub fn reconnected(&mut self, now: Instant) {
+        self.sender.reconnected(now);
+        self.receiver.reconnected();
+        (self.fetch_after, self.report_after) = (None, None);
+    }
+}
+
 /// Something for the application, with its number if it has one.
 #[derive(Debug)]
 pub(super) struct Arrived {

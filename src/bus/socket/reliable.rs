@@ -311,6 +311,12 @@ impl<T> Receiver<T> {
         }
     }
 
+    /// The way to the peer is back: what was under way on the lost one has ended with it.
+    pub fn reconnected(&mut self) {
+        self.fetching = false;
+        self.reporting = false;
+    }
+
     /// Whether nothing has ever been received.
     pub fn is_fresh(&self) -> bool {
         self.next == 1 && self.early.is_empty()
@@ -399,6 +405,18 @@ mod tests {
         assert_eq!(receiver.receive(1, 'a', |_, c| got.push(c)), Arrival::Duplicate);
         assert_eq!(receiver.start_report(), Some(1));
         assert_eq!(got, ['a']);
+    }
+
+    #[test]
+    fn what_was_under_way_when_the_connection_was_lost_is_done_again() {
+        let mut receiver = Receiver::new(10);
+        receiver.receive(1, (), |_, ()| ());
+        receiver.receive(3, (), |_, ()| ());
+        receiver.take(1);
+        assert_eq!((receiver.start_report(), receiver.start_fetch()), (Some(1), Some(vec![2])));
+        assert_eq!((receiver.start_report(), receiver.start_fetch()), (None, None));
+        receiver.reconnected();
+        assert_eq!((receiver.start_report(), receiver.start_fetch()), (Some(1), Some(vec![2])));
     }
 
     #[test]
