@@ -32,10 +32,10 @@ apt_install() {
     as_root apt-get -qq update && as_root "${apt[@]}" "$@" >/dev/null || die "$hint"
 }
 
-# The first of the given commands that exists.
+# The first of the given programs that exists; functions of this script do not count.
 first_of() {
     local name
-    for name; do command -v "$name" && return; done
+    for name; do type -P "$name" && return; done
     return 1
 }
 
