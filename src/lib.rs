@@ -10,7 +10,8 @@
 //! | [`app`] | puts the parts together (build, then run) and owns shutdown |
 //! | [`http`] | one request pipeline: limits, trace, sign-in, route, security headers; TLS; the page; metrics |
 //! | [`project`] | terminals (later: files, programs, documents, notebooks) |
-//! | [`hub`] | clock, server status (later: API, user queries, settings) |
+//! | [`hub`] | clock, server status, API, user queries, settings, blobs |
+//! | [`persist`] | streams and key-value stores in SQLite: writer, readers, limits, service, client |
 //! | [`bus`] | the client's side: subscribe, publish, request, virtual sockets, services |
 //! | [`broker`] | who hears what: interest, queue groups, one session per connection, policy, limits |
 //! | [`wire`] | pure codecs: engine.io, socket.io, frames, subjects; no I/O, no clock |
@@ -30,5 +31,6 @@ pub mod config;
 pub mod host;
 pub mod http;
 pub mod hub;
+pub mod persist;
 pub mod project;
 pub mod wire;

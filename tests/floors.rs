@@ -23,11 +23,12 @@ const FLOORS: &[(&str, u8)] = &[
     ("host", 1),
     ("broker", 2),
     ("bus", 3),
-    ("hub", 4),
-    ("project", 4),
-    ("http", 5),
-    ("app", 6),
-    ("cli", 7),
+    ("persist", 4),
+    ("hub", 5),
+    ("project", 5),
+    ("http", 6),
+    ("app", 7),
+    ("cli", 8),
 ];
 
 const LONGEST_FILE_LINES: usize = 600;

@@ -38,6 +38,16 @@ pub enum PolicyKind {
     Open,
 }
 
+/// When a write is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// After it has been synced to the disk.
+    Full,
+    /// After it was handed to the operating system: a crash of the program loses nothing, a power cut may lose the last
+    /// seconds. For SD cards.
+    Normal,
+}
+
 /// A part that can be left out with `services`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Service {
@@ -47,6 +57,12 @@ pub enum Service {
     Time,
     /// Server status and flight recorder for the page.
     Status,
+    /// Streams and key-value stores, conat-persist.md.
+    Persist,
+    /// Hub API, user queries, change feeds, blobs: hub.md §§5, 7–11.
+    Hub,
+    /// Files, hub.md §6.
+    Files,
     /// Terminals, project.md §11.
     Terminal,
 }
@@ -133,6 +149,8 @@ pub struct Config {
     pub metrics_token: Option<Secret>,
     /// `COCALC_ALLOW_UNAUTHENTICATED_CONAT`: serve others without a token.
     pub allow_unauthenticated: bool,
+    /// When a write is acknowledged.
+    pub durability: Durability,
     /// Limits and times.
     pub limits: Limits,
     /// Log filter in the syntax of `tracing-subscriber`.
@@ -168,6 +186,7 @@ impl Default for Config {
             project_secret: None,
             metrics_token: None,
             allow_unauthenticated: false,
+            durability: Durability::Full,
             limits: Limits::default(),
             log_filter: "info".into(),
             log_format: LogFormat::Auto,

@@ -10,8 +10,8 @@ use super::{
     sources::Strings,
     value::{Count, Flag, Form, Number, Port, Rate, Room, Size, Span},
     words::{
-        Folder, Id, Line, LogFilter, LogFormatName, OptionalFolder, OptionalSecret, OptionalToken, PolicyName,
-        Services, Token,
+        DurabilityName, Folder, Id, Line, LogFilter, LogFormatName, OptionalFolder, OptionalSecret, OptionalToken,
+        PolicyName, Services, Token,
     },
 };
 
@@ -26,6 +26,8 @@ pub enum Group {
     Paths,
     /// What runs.
     Parts,
+    /// Streams, stores and databases.
+    Storage,
     /// Limits and times of the bus.
     Bus,
     /// Limits and times of HTTP.
@@ -42,6 +44,7 @@ impl Group {
             Group::Identity => "Identity",
             Group::Paths => "Directories",
             Group::Parts => "Parts",
+            Group::Storage => "Storage",
             Group::Bus => "Limits of the bus (counts: 0 = no limit)",
             Group::Http => "Limits of HTTP",
             Group::Logs => "Logs",
@@ -227,6 +230,14 @@ pub static SETTINGS: &[Setting] = &[
         "Rules of the bus: lite has one account and one project, open allows everything to everybody"
     ),
     setting!(Parts, "services", "OUTPOST_SERVICES", Services, services, "Parts that run; the bus always does"),
+    setting!(
+        Storage,
+        "durability",
+        "OUTPOST_DURABILITY",
+        DurabilityName,
+        durability,
+        "When a write is acknowledged: full: after it was synced to the disk; normal: before, for SD cards"
+    ),
     setting!(Bus, "max_payload", "OUTPOST_MAX_PAYLOAD", Size, limits.max_payload, "Largest WebSocket message"),
     setting!(
         Bus,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tracing_subscriber::EnvFilter;
 
-use super::{LogFormat, PolicyKind, Secret, Service, value::Form};
+use super::{Durability, LogFormat, PolicyKind, Secret, Service, value::Form};
 
 /// One line of text for people.
 pub struct Line;
@@ -160,8 +160,15 @@ impl Form for PolicyName {
 pub struct Services;
 
 impl Services {
-    const NAMES: [(&'static str, Service); 4] =
-        [("bus", Service::Bus), ("time", Service::Time), ("status", Service::Status), ("terminal", Service::Terminal)];
+    const NAMES: [(&'static str, Service); 7] = [
+        ("bus", Service::Bus),
+        ("time", Service::Time),
+        ("status", Service::Status),
+        ("persist", Service::Persist),
+        ("hub", Service::Hub),
+        ("files", Service::Files),
+        ("terminal", Service::Terminal),
+    ];
 
     /// Every part there is.
     pub fn all() -> Vec<Service> {
@@ -172,7 +179,7 @@ impl Services {
 impl Form for Services {
     type Value = Vec<Service>;
     const PLACEHOLDER: &'static str = "LIST";
-    const ALLOWED: &'static str = "all, or a comma list of bus, time, status, terminal";
+    const ALLOWED: &'static str = "all, or a comma list of bus, time, status, persist, hub, files, terminal";
 
     fn parse(text: &str) -> Option<Vec<Service>> {
         let mut services = vec![Service::Bus];
@@ -191,6 +198,27 @@ impl Form for Services {
     fn show(value: &Vec<Service>) -> Option<String> {
         let names: Vec<_> = Services::NAMES.iter().filter(|(_, s)| value.contains(s)).map(|(name, _)| *name).collect();
         Some(if names.len() == Services::NAMES.len() { "all".to_owned() } else { names.join(",") })
+    }
+}
+
+/// When a write is acknowledged.
+pub struct DurabilityName;
+
+impl Form for DurabilityName {
+    type Value = Durability;
+    const PLACEHOLDER: &'static str = "WHEN";
+    const ALLOWED: &'static str = "full, normal";
+
+    fn parse(text: &str) -> Option<Durability> {
+        match text.trim() {
+            "full" => Some(Durability::Full),
+            "normal" => Some(Durability::Normal),
+            _ => None,
+        }
+    }
+
+    fn show(value: &Durability) -> Option<String> {
+        Some(if *value == Durability::Full { "full" } else { "normal" }.to_owned())
     }
 }
 
