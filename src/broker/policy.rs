@@ -49,12 +49,15 @@ pub trait Policy: Send + Sync {
     fn decide(&self, user: &User, direction: Direction, subject: &str) -> Result<Verdict, PolicyError>;
 }
 
-/// Everything is allowed to everybody (§13.3).
+/// Everything is allowed to everybody (§13.3) who did not fail to sign in: with an access token, this is what keeps others out.
 pub struct Open;
 
 impl Policy for Open {
-    fn decide(&self, _: &User, _: Direction, _: &str) -> Result<Verdict, PolicyError> {
-        Ok(Verdict { allowed: true, rule: "policy open: everything is allowed" })
+    fn decide(&self, user: &User, _: Direction, _: &str) -> Result<Verdict, PolicyError> {
+        Ok(match user.is_failed() {
+            false => Verdict { allowed: true, rule: "policy open: everything is allowed" },
+            true => Verdict { allowed: false, rule: "sign-in failed" },
+        })
     }
 }
 
@@ -136,6 +139,14 @@ mod tests {
     fn allowed(user: &User, direction: Direction, subject: &str) -> bool {
         let lite = Lite { account_id: A.into(), project_id: P.into() };
         lite.decide(user, direction, subject).unwrap().allowed
+    }
+
+    #[test]
+    fn open_is_not_open_to_failed_sign_ins() {
+        for direction in [Direction::Publish, Direction::Subscribe] {
+            assert!(Open.decide(&User::anonymous(), direction, "a").unwrap().allowed);
+            assert!(!Open.decide(&User::failed("no", None), direction, "a").unwrap().allowed);
+        }
     }
 
     #[test]

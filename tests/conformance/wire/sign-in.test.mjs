@@ -192,6 +192,21 @@ describe('sign-in with accounts', { concurrency: true }, () => {
     }, 'a place after a close');
   });
 
+  test('a token keeps others out also where everything is allowed', async (t) => {
+    const limits = { AUTH_TOKEN: TOKEN, OUTPOST_MAX_CONNECTIONS: '2' };
+    const open = await startServer(t, { policy: 'open', env: limits });
+    await connect(t, open, { cookie: accountCookie(TOKEN) });
+    const second = await connect(t, open, { cookie: accountCookie(TOKEN) });
+    assert.deepEqual(await second.ask('subscribe', { subject: 't', queue: 'q' }), { status: 'added' });
+    // One without the token, and one that is one too many.
+    for (const cookie of [undefined, accountCookie(TOKEN)]) {
+      const other = await connect(t, open, { cookie });
+      assert.ok(other.info.user.error);
+      assert.equal((await other.ask('subscribe', { subject: 't', queue: 'q' })).code, 403);
+      assert.equal((await other.publish('t', null)).code, 403);
+    }
+  });
+
   test('where no token is needed a page of another origin may not connect', async (t) => {
     const trusting = await startServer(t, { policy: 'lite' });
     for (const origin of ['https://evil.example', 'http://127.0.0.1:1', 'null']) {
