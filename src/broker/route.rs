@@ -29,6 +29,8 @@ use crate::wire::{
 const MAX_REMEMBERED: usize = 256;
 /// Chunked messages of one connection that may be under way at a time.
 const MAX_CHUNKED: usize = 64;
+/// Longest id of a chunked message that is remembered; those of clients have ten characters.
+const MAX_KEY_BYTES: usize = 1024;
 /// After this time a chunked message is forgotten (§5.6).
 const CHUNKED_LIFETIME: Duration = Duration::from_secs(120);
 /// From this payload size on, publishers wait for readers that are behind.
@@ -72,6 +74,10 @@ pub struct Route<'a> {
 impl Router {
     /// Looks a subject up. A refusal is remembered like a destination.
     pub fn route<'a>(&'a mut self, broker: &Broker, peer: &Peer, text: &str) -> Result<Route<'a>, Refusal> {
+        if text.len() > subject::MAX_SUBJECT_BYTES {
+            // Nothing of it is remembered: the memory is per connection, also of those that are not signed in.
+            return Err(Refusal::InvalidSubject);
+        }
         let generation = broker.sublist.generation();
         // Reply subjects are used once; remembering them would only push others out.
         if text.starts_with("_INBOX.") {
@@ -221,7 +227,7 @@ impl Chunked {
         }
         let start = random.usize(..group.len().max(1));
         let member = group.iter().cycle().skip(start).take(group.len()).find(push)?;
-        if !frame.is_whole() {
+        if !frame.is_whole() && frame.chunk_key().len() <= MAX_KEY_BYTES {
             self.remember(frame.chunk_key(), entry.pattern(), queue, member.connection);
         }
         Some(member)
@@ -239,12 +245,74 @@ impl Chunked {
             .messages
             .entry(key.into())
             .or_insert_with(|| Choices { started: Instant::now(), members: SmallVec::new() });
-        choices.members.push((pattern.clone(), queue.into(), connection));
+        // One that has gone in the middle of a message is replaced.
+        match choices.members.iter_mut().find(|(p, q, _)| p == pattern && **q == *queue) {
+            Some((_, _, chosen)) => *chosen = connection,
+            None => choices.members.push((pattern.clone(), queue.into(), connection)),
+        }
     }
 
     fn finish(&mut self, frame: &Frame) {
         if frame.is_last() && !frame.is_whole() {
             self.messages.remove(frame.chunk_key());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{
+        broker::{Connection, Options, User, policy::Open, sign_in::Anonymous},
+        config::Limits,
+        wire::frame::Fields,
+    };
+
+    fn broker() -> Arc<Broker> {
+        Broker::new(Options {
+            server_id: "0".into(),
+            cluster_name: None,
+            address: String::new(),
+            limits: Limits::default(),
+            authenticator: Arc::new(Anonymous),
+            policy: Arc::new(Open),
+        })
+    }
+
+    #[test]
+    fn absurd_subjects_are_not_remembered() {
+        let broker = broker();
+        let connection = broker.attach(User::anonymous());
+        let mut router = Router::default();
+        let mut route = |subject: &str| router.route(&broker, connection.peer(), subject).map(drop);
+        assert_eq!(route("a b"), Err(Refusal::InvalidSubject));
+        for start in ["x", "_INBOX."] {
+            assert_eq!(route(&format!("{start}{}", "y".repeat(1 << 20))), Err(Refusal::InvalidSubject));
+        }
+        assert_eq!(router.remembered.keys().map(|key| &**key).collect::<Vec<_>>(), ["a b"]);
+        assert!(router.once.is_none());
+    }
+
+    #[test]
+    fn the_rest_of_a_message_has_one_reader_again_when_the_first_has_gone() {
+        let broker = broker();
+        let mut publisher = broker.attach(User::anonymous());
+        let mut readers: Vec<Connection> = (0..5).map(|_| broker.attach(User::anonymous())).collect();
+        readers.iter_mut().for_each(|reader| assert!(reader.subscribe("a", "q").is_ok()));
+        let mut seq = 0;
+        let mut chunk = || {
+            let fields = Fields { id: "id".into(), seq, done: false, encoding: 0, raw: Bytes::new(), headers: None };
+            seq += 1;
+            publisher.publish("a", Frame::new(fields), None).unwrap();
+        };
+        chunk();
+        readers.retain(|reader| reader.outbox().depth().0 == 0);
+        assert_eq!(readers.len(), 4);
+        (0..20).for_each(|_| chunk());
+        let mut depths: Vec<usize> = readers.iter().map(|reader| reader.outbox().depth().0).collect();
+        depths.sort_unstable();
+        assert_eq!(depths, [0, 0, 0, 20]);
     }
 }
