@@ -19,6 +19,8 @@ use super::{
 };
 use crate::wire::{frame::Frame, json::Raw, subject};
 
+/// Longest name of a queue group, as of subjects.
+const MAX_QUEUE_BYTES: usize = subject::MAX_SUBJECT_BYTES;
 /// Services a connection may register.
 const MAX_SERVICES: usize = 10_000;
 
@@ -163,6 +165,9 @@ impl Connection {
         if !subject::is_valid_pattern(pattern) {
             return Err(Refusal::InvalidSubject);
         }
+        if queue.len() > MAX_QUEUE_BYTES {
+            return Err(Refusal::Malformed("the name of the queue is too long"));
+        }
         if subject::is_reserved_name(pattern) {
             return Err(Refusal::Reserved(pattern.into()));
         }
@@ -257,6 +262,9 @@ impl Connection {
         }
         if self.services.contains_key(pattern) {
             return Ok(());
+        }
+        if queue.len() > MAX_QUEUE_BYTES {
+            return Err(Refusal::Malformed("the name of the queue is too long"));
         }
         if self.services.len() >= MAX_SERVICES {
             return Err(Refusal::Limit { what: "services", max: MAX_SERVICES });

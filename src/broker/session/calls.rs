@@ -20,6 +20,8 @@ use crate::{
 
 /// Calls that a service may owe an answer.
 const MAX_PENDING: usize = 100_000;
+/// Longest id a caller may give its call; those of clients have ten characters.
+const MAX_REQUEST_ID_BYTES: usize = 1024;
 /// Fields that the server sets itself in answers.
 const OWN_FIELDS: [&str; 6] =
     ["requestId", "count", "serverAuthMs", "serverRouteMs", "serverHandlerMs", "serverTargetAckMs"];
@@ -81,9 +83,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         };
         let request_id = text_field(argument, "requestId");
         let caller = match (kind, id, &request_id) {
-            (CallKind::RpcRaw, _, Some(request)) => Caller::Raw(request.clone()),
-            (CallKind::RpcRaw, id, None) => {
-                let error = packet::error("requestId must be a string", Some(400));
+            (CallKind::RpcRaw, _, Some(request)) if request.len() <= MAX_REQUEST_ID_BYTES => {
+                Caller::Raw(request.clone())
+            }
+            (CallKind::RpcRaw, id, _) => {
+                let error = packet::error("requestId must be a string of at most 1024 bytes", Some(400));
                 return match id {
                     Some(_) => self.acknowledge(id, error.into()),
                     None => self.enqueue(packet::event("rpc-raw-response", None, &error)),

@@ -193,6 +193,21 @@ describe('newer clients', { concurrency: true }, () => {
     }
   });
 
+  test('names that would only fill the memory are refused', async (t) => {
+    const [peer] = await peers(t, 1);
+    const long = 'q'.repeat(4097);
+    for (const event of ['subscribe', 'rpc-service']) {
+      const [answer] = await peer.ask(event, { subject: 'long.name', queue: long });
+      assert.equal(answer.code, 400, event);
+      assert.match(answer.error, /queue/);
+      assert.deepEqual(await peer.ask(event, { subject: 'long.name', queue: long.slice(1) }), [{ status: 'added' }]);
+    }
+    peer.emit('rpc-raw', { requestId: 'r'.repeat(1025), subject: 'long.name', encoding: 0, raw: RAW });
+    const [answer] = (await peer.event('rpc-raw-response')).args;
+    assert.equal(answer.code, 400);
+    assert.ok(JSON.stringify(answer).length < 200);
+  });
+
   test('wire_170 rpc-raw errors come as responses', async (t) => {
     const [caller, service] = await peers(t, 2);
     const request = async (fields) => {
