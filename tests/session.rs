@@ -8,6 +8,7 @@ use outpost::{
     broker::{
         Authenticator, Broker, Direction, Handshake, Options, Policy, SignInError, User, Verdict,
         policy::{Open, PolicyError},
+        rpc::{CallKind, Fields},
         session::{self, Origin},
         sign_in::Anonymous,
     },
@@ -339,6 +340,34 @@ async fn wire_092_nothing_is_left_when_everybody_is_gone() {
     assert_eq!(server.broker.counters().subscriptions.get(), 0);
     assert_eq!(server.broker.peers().len(), 0);
     assert_eq!(server.broker.waiting(), 0);
+}
+
+#[tokio::test]
+async fn a_service_owes_a_bounded_number_of_answers() {
+    const MAX_PENDING: usize = 100_000;
+    let limits = Limits { outbox_messages: 1 << 20, ..Limits::default() };
+    let server = Server::start(Open, Anonymous, limits);
+    let mut service = server.peer().await;
+    service.send(r#"420["rpc-service",{"subject":"svc","queue":"0"}]"#).await;
+    assert_eq!(service.text().await, r#"430[{"status":"added"}]"#);
+    let mut caller = server.broker.attach(User::anonymous());
+    let mut call = || caller.call(CallKind::FastRpc, "svc", None, Fields::default()).unwrap();
+    let mut waiting: Vec<_> = (0..MAX_PENDING).map(|_| call()).collect();
+    let one_too_many = call();
+    let answer = async {
+        tokio::select! {
+            answer = one_too_many => answer.unwrap(),
+            // The service reads, and never answers.
+            () = async { loop { service.text().await; } } => unreachable!(),
+        }
+    };
+    let answer = String::from_utf8(answer.await.text).unwrap();
+    assert_eq!(answer, r#""error":"fast-rpc -- service 'svc' is busy","code":503"#);
+    // Callers that give up make room. (`info` had the first number.)
+    waiting.clear();
+    let _next = call();
+    let asked = format!(r#"42{}["fast-rpc-request","#, MAX_PENDING + 1);
+    while !service.text().await.starts_with(&asked) {}
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     broker::{
-        CallError,
+        CallError, Refusal,
         rpc::{CallKind, Fields, RpcCall},
     },
     wire::{frame::Attachments, json::Raw, subject::is_valid_subject},
@@ -134,6 +134,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             Err(CallError::Refused(refusal)) if refusal.is_denied() => {
                 self.answer_call(caller, Fields::error(&format!("Error: {refusal}"), 403));
             }
+            Err(CallError::Refused(Refusal::Policy(text))) => {
+                self.answer_call(caller, Fields::error(&format!("Error: {text}"), 500));
+            }
             Err(CallError::Refused(_)) => self.answer_call(caller, invalid_subject(kind)),
         }
     }
@@ -144,6 +147,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             // Callers that gave up have dropped their end.
             self.pending.retain(|_, p| !matches!(p, Pending::Call(reply) if reply.is_closed()));
             self.pending_raw.retain(|_, reply| !reply.is_closed());
+            if self.pending.len() + self.pending_raw.len() >= MAX_PENDING {
+                let text = format!("{} -- service '{}' is busy", call.kind.event(), call.pattern);
+                // A caller that is gone does not care.
+                let _ = call.reply.send(Fields::error(&text, 503));
+                return;
+            }
         }
         let (subject, pattern) = (&*call.subject, &*call.pattern);
         let event = call.kind.request_event();
