@@ -136,18 +136,43 @@ type Queues = IndexMap<Box<str>, Vec<Member>, RandomState>;
 /// Services that were registered for calls; a table of its own beside the interest (§20.5).
 #[derive(Debug, Default)]
 pub struct Services {
-    patterns: RwLock<IndexMap<Box<str>, Queues, RandomState>>,
+    tables: RwLock<Tables>,
+}
+
+/// Nearly all patterns are subjects, which need no search.
+#[derive(Debug, Default)]
+struct Tables {
+    subjects: IndexMap<Box<str>, Queues, RandomState>,
+    wildcards: IndexMap<Box<str>, Queues, RandomState>,
+}
+
+impl Tables {
+    fn of(&mut self, pattern: &str) -> &mut IndexMap<Box<str>, Queues, RandomState> {
+        if pattern.split('.').any(|token| matches!(token, "*" | ">")) {
+            &mut self.wildcards
+        } else {
+            &mut self.subjects
+        }
+    }
 }
 
 impl Services {
     /// Registers a service.
     pub fn insert(&self, pattern: &str, queue: &str, member: Member) {
-        self.patterns.write().entry(pattern.into()).or_default().entry(queue.into()).or_default().push(member);
+        self.tables
+            .write()
+            .of(pattern)
+            .entry(pattern.into())
+            .or_default()
+            .entry(queue.into())
+            .or_default()
+            .push(member);
     }
 
     /// Takes a connection's service away.
     pub fn remove(&self, pattern: &str, queue: &str, connection: u64) {
-        let mut patterns = self.patterns.write();
+        let mut tables = self.tables.write();
+        let patterns = tables.of(pattern);
         let Some(queues) = patterns.get_mut(pattern) else { return };
         if let Some(members) = queues.get_mut(queue) {
             members.retain(|m| m.connection != connection);
@@ -156,17 +181,51 @@ impl Services {
             }
         }
         if queues.is_empty() {
-            patterns.shift_remove(pattern);
+            // Among subjects the order does not matter.
+            if subject::is_valid_subject(pattern) {
+                patterns.swap_remove(pattern);
+            } else {
+                patterns.shift_remove(pattern);
+            }
         }
     }
 
-    /// The pattern and the outbox of the service that answers a subject: the first pattern that matches, its first queue
-    /// group, a random member.
+    /// The pattern and the outbox of the service that answers a subject: the subject itself or else the first pattern that
+    /// matches, its first queue group, a random member.
     pub fn find(&self, called: &str, random: &mut fastrand::Rng) -> Option<(Arc<str>, Arc<Outbox>)> {
-        let patterns = self.patterns.read();
-        let (pattern, queues) = patterns.iter().find(|(pattern, _)| subject::matches(pattern, called))?;
+        let tables = self.tables.read();
+        let (pattern, queues) = tables
+            .subjects
+            .get_key_value(called)
+            .or_else(|| tables.wildcards.iter().find(|(pattern, _)| subject::matches(pattern, called)))?;
         let (_, members) = queues.first()?;
         let member = random.choice(members)?;
         Some((Arc::from(&**pattern), member.outbox.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(connection: u64) -> Member {
+        Member { connection, outbox: Outbox::new(1, 1) }
+    }
+
+    #[test]
+    fn a_subject_is_found_before_patterns_and_patterns_in_their_order() {
+        let (services, mut random) = (Services::default(), fastrand::Rng::new());
+        let mut found = |called: &str| services.find(called, &mut random).map(|(pattern, _)| pattern.to_string());
+        services.insert("svc.*", "0", member(1));
+        services.insert("svc.>", "0", member(2));
+        services.insert("svc.a", "0", member(3));
+        assert_eq!(found("svc.a").as_deref(), Some("svc.a"));
+        assert_eq!(found("svc.b").as_deref(), Some("svc.*"));
+        services.remove("svc.a", "0", 3);
+        assert_eq!(found("svc.a").as_deref(), Some("svc.*"));
+        services.remove("svc.*", "0", 1);
+        assert_eq!(found("svc.a").as_deref(), Some("svc.>"));
+        services.remove("svc.>", "0", 2);
+        assert_eq!(found("svc.a"), None);
     }
 }
