@@ -209,6 +209,11 @@ impl Connection {
         self.broker.counters.subscriptions.sub(1);
     }
 
+    /// Whether this connection has this pattern.
+    pub fn is_subscribed(&self, pattern: &str) -> bool {
+        self.subscriptions.contains_key(pattern)
+    }
+
     /// The patterns of this connection, oldest first (§6.4).
     pub fn subscriptions(&self) -> impl Iterator<Item = &Arc<str>> {
         self.subscriptions.keys()

@@ -70,14 +70,17 @@ impl Entry {
         self.groups.read()
     }
 
-    fn insert(&self, queue: &str, member: Member) {
+    /// Adds a subscriber; tells whether it is the only one.
+    fn insert(&self, queue: &str, member: Member) -> bool {
         let mut groups = self.groups.write();
+        let is_first = groups.is_empty();
         match groups.get_mut(queue) {
             Some(group) => group.push(member),
             None => {
                 groups.insert(queue.into(), SmallVec::from_iter([member]));
             }
         }
+        is_first
     }
 
     /// Takes a connection out; tells whether nobody is left.
@@ -133,6 +136,11 @@ impl Node {
         }
     }
 
+    fn visit(&self, f: &mut impl FnMut(&Entry)) {
+        self.entry.iter().chain(&self.tail).for_each(|entry| f(entry));
+        self.children.values().chain(self.any.as_deref()).for_each(|child| child.visit(f));
+    }
+
     /// Removes the pattern's entry if nobody uses it any more, and nodes that became empty on the way back.
     fn prune<'a>(&mut self, mut tokens: impl Iterator<Item = &'a str>) {
         fn clear(slot: &mut Option<Arc<Entry>>) {
@@ -168,25 +176,29 @@ impl Node {
 pub struct Sublist {
     root: RwLock<Node>,
     generation: AtomicU64,
+    version: AtomicU64,
 }
 
 impl Sublist {
-    /// Adds a subscriber. Returns the pattern's entry and whether the pattern is new.
+    /// Adds a subscriber. Returns the pattern's entry and whether nobody was subscribed to the pattern before.
     pub fn insert(&self, pattern: &str, queue: &str, member: Member) -> (Arc<Entry>, bool) {
         let mut root = self.root.write();
         let slot = root.slot(pattern.split('.'));
         let is_new = slot.is_none();
         let entry = slot.get_or_insert_with(|| Arc::new(Entry::new(pattern))).clone();
         // Under the table's lock, so that a removal of the last other member can't take the entry away in between.
-        entry.insert(queue, member);
+        let is_first = entry.insert(queue, member);
+        self.version.fetch_add(1, Ordering::Release);
         if is_new {
             self.generation.fetch_add(1, Ordering::Release);
         }
-        (entry, is_new)
+        // An entry whose last subscriber has just left may still be there; who waits for interest has seen it empty.
+        (entry, is_first)
     }
 
     /// Takes a subscriber out.
     pub fn remove(&self, entry: &Entry, queue: &str, connection: u64) {
+        self.version.fetch_add(1, Ordering::Release);
         if entry.remove(queue, connection) {
             self.root.write().prune(entry.pattern.split('.'));
         }
@@ -195,6 +207,16 @@ impl Sublist {
     /// A number that grows whenever a pattern is added; a match made at the same number is complete.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
+    }
+
+    /// A number that grows with every change of interest.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Looks at all patterns, in no particular order. Nobody can subscribe meanwhile.
+    pub fn visit(&self, mut f: impl FnMut(&Entry)) {
+        self.root.read().visit(&mut f);
     }
 
     /// All patterns that match a subject.
@@ -243,6 +265,19 @@ mod tests {
         list.remove(&a, "q", 1);
         assert!(!list.has_interest("a"));
         assert!(list.has_interest("a.b"));
+    }
+
+    #[test]
+    fn a_pattern_is_new_when_its_last_subscriber_is_only_half_gone() {
+        let list = Sublist::default();
+        let (entry, _) = list.insert("a", "q", member(1));
+        // The first half of a removal; the other half takes the entry out of the table.
+        assert!(entry.remove("q", 1));
+        assert!(!list.has_interest("a"));
+        assert!(list.insert("a", "q", member(2)).1);
+        list.root.write().prune("a".split('.'));
+        assert!(list.has_interest("a"));
+        assert!(!list.insert("a", "q", member(3)).1);
     }
 
     #[test]

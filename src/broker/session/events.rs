@@ -299,7 +299,7 @@ fn subscribe(connection: &mut Connection, argument: Raw<'_>) -> Value {
     let subscribed = pattern.and_then(|pattern| match queue {
         Some(queue) => connection.subscribe(&pattern, &queue),
         // A pattern that is there already needs no queue (§6.2).
-        None if connection.subscriptions().any(|p| **p == *pattern) => Ok(Subscribed::AlreadyAdded),
+        None if connection.is_subscribed(&pattern) => Ok(Subscribed::AlreadyAdded),
         None => Err(Refusal::QueueMissing),
     });
     match subscribed {
