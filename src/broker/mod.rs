@@ -256,6 +256,35 @@ impl Broker {
         json!({"total": total, "perUser": per_user})
     }
 
+    /// All interest: `{version, subjects: {pattern: {queue: [room, …]}}}`, a room being a connection and a pattern (§§18.3, 19).
+    /// Takes a while when there is much of it.
+    pub fn interest(&self) -> Value {
+        let version = self.sublist.version();
+        let mut found: Vec<(Arc<str>, Box<str>, u64)> = Vec::new();
+        self.sublist.visit(|entry| {
+            for (queue, group) in entry.groups().iter() {
+                found.extend(group.iter().map(|member| (entry.pattern().clone(), queue.clone(), member.connection)));
+            }
+        });
+        let mut subjects = Map::new();
+        for (pattern, queue, connection) in found {
+            // One that has gone since has no interest either.
+            let Some(sid) = self.registry.read().get(&connection).map(|peer| peer.sid.clone()) else { continue };
+            let room = json!({"id": &*sid, "subject": &*pattern}).to_string();
+            let queues = subjects.entry(&*pattern).or_insert_with(|| json!({}));
+            match &mut queues[&*queue] {
+                Value::Array(rooms) => rooms.push(room.into()),
+                none => *none = json!([room]),
+            }
+        }
+        for rooms in subjects.values_mut().filter_map(Value::as_object_mut).flat_map(|queues| queues.values_mut()) {
+            if let Value::Array(rooms) = rooms {
+                rooms.sort_unstable_by(|a, b| a.as_str().cmp(&b.as_str()));
+            }
+        }
+        json!({"version": version, "subjects": subjects})
+    }
+
     /// Tells the connection with this socket id that it is disconnected (§16). An unknown id is ignored.
     pub fn disconnect(&self, sid: &str) {
         if let Some(peer) = self.registry.read().values().find(|p| &*p.sid == sid) {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
 /// What stands for a missing cluster name in subjects.
 const DEFAULT_CLUSTER: &str = "default";
 /// Methods that make sense for one server only.
-const PER_SERVER: [&str; 4] = ["join", "unjoin", "clusterTopology", "clusterAddresses"];
+const PER_SERVER: [&str; 5] = ["join", "unjoin", "clusterTopology", "clusterAddresses", "interestSnapshot"];
 
 /// The subject that all servers of a cluster answer.
 pub fn all_servers(broker: &Broker) -> String {
@@ -48,6 +49,15 @@ pub async fn start(client: &Client, broker: &Arc<Broker>, tasks: &TaskTracker, u
     let one = common(broker)
         .method("join", |_: Call| async { Err::<(), _>(no_clustering()) })
         .method("unjoin", |_: Call| async { Err::<(), _>(no_clustering()) })
+        .method("interestSnapshot", {
+            let broker = broker.clone();
+            move |_: Call| {
+                let broker = broker.clone();
+                // There may be a million subscriptions.
+                let interest = spawn_blocking(move || broker.interest());
+                async move { interest.await.map_err(|error| Error::message(error.to_string())) }
+            }
+        })
         .method(
             "clusterTopology",
             on(broker, |broker, _| {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use outpost::{
     bus::{
-        State,
+        State, SubscribeOptions,
         service::{CallManyOptions, CallOptions},
     },
     hub::system,
@@ -13,6 +13,38 @@ use serde_json::{Value, json};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::server::{Server, in_time};
+
+#[tokio::test(start_paused = true)]
+async fn the_interest_of_a_server_can_be_asked_for() {
+    let server = Server::start();
+    let (tasks, until) = (TaskTracker::new(), CancellationToken::new());
+    system::start(&server.local(), &server.broker(), &tasks, until.clone()).await.unwrap();
+    let (admin, other) = (server.client().await, server.client().await);
+    let options = CallOptions { timeout: Duration::from_secs(5), wait: false };
+    let ask = || admin.call::<Value>("sys.conat.default.0", "interestSnapshot", &(), options);
+    let before = ask().await.unwrap();
+    let _own = admin.subscribe_with("a.*", SubscribeOptions::queue("q")).await.unwrap();
+    let shared = other.subscribe_with("a.*", SubscribeOptions::queue("q")).await.unwrap();
+    let after = ask().await.unwrap();
+    assert_eq!(before["subjects"]["a.*"], Value::Null);
+    assert_eq!(after["version"].as_u64().unwrap(), before["version"].as_u64().unwrap() + 2);
+    let rooms = after["subjects"]["a.*"]["q"].as_array().unwrap();
+    assert!(rooms.is_sorted_by_key(|room| room.as_str()), "{rooms:?}");
+    let stats: Value = admin.call("sys.conat.default.0", "stats", &(), options).await.unwrap();
+    let mut wanted: Vec<String> =
+        stats["0"].as_object().unwrap().keys().map(|sid| format!(r#"{{"id":"{sid}","subject":"a.*"}}"#)).collect();
+    wanted.sort();
+    assert_eq!(*rooms, wanted);
+    drop(shared);
+    // An acknowledged operation of the same connection, so that the server has seen the end of the subscription.
+    other.has_interest("x").await.unwrap();
+    let last = ask().await.unwrap();
+    assert_eq!(last["subjects"]["a.*"]["q"].as_array().unwrap().len(), 1);
+    let many = CallManyOptions { max_messages: Some(1), ..CallManyOptions::default() };
+    let failed = admin.call_many::<Value>("sys.conat.default", "interestSnapshot", &(), many).await.unwrap();
+    assert!(failed[0].as_ref().unwrap_err().to_string().contains("wrong service"));
+    until.cancel();
+}
 
 #[tokio::test(start_paused = true)]
 async fn wire_133_to_136_system_services_tell_and_disconnect() {
