@@ -8,11 +8,14 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use smallvec::smallvec;
 
-use super::{Code, Error, queue::Queue};
+use super::{Code, Error, message::MSGPACK, queue::Queue};
 use crate::{
     broker::rpc::{CallKind, Fields},
     wire::{frame::Attachments, json, socketio::MAX_ATTACHMENTS},
 };
+
+/// Nil in MessagePack.
+const NIL: &[u8] = &[0xc0];
 
 /// A call for a service of this client.
 pub(super) struct IncomingCall {
@@ -41,9 +44,33 @@ impl IncomingCall {
         (self.reply)(Fields { text, attachments: smallvec![raw] });
     }
 
+    /// The encoding and the bytes of an untyped call.
+    pub fn body(&self) -> Option<(u64, &Bytes)> {
+        let text = format!("{{{}}}", String::from_utf8_lossy(&self.body.text));
+        let body: Value = serde_json::from_str(&text).ok()?;
+        Some((body.get("encoding")?.as_u64()?, attachment(&body, &self.body.attachments)?))
+    }
+
+    /// Answers an untyped call: with MessagePack, or with the error in headers (§15.1).
+    pub fn respond_untyped(self, result: Result<Bytes, Error>) {
+        let (raw, headers) = match result {
+            Ok(raw) => (raw, String::new()),
+            Err(error) => (Bytes::from_static(NIL), format!(r#","headers":{}"#, error.to_headers())),
+        };
+        let text = format!(r#""encoding":{MSGPACK},"raw":{{"_placeholder":true,"num":0}}{headers}"#).into_bytes();
+        (self.reply)(Fields { text, attachments: smallvec![raw] });
+    }
+
     /// Answers with an error.
     pub fn fail(self, error: &Error) {
         (self.reply)(error_fields(&error.to_string(), error.code()));
+    }
+
+    /// Answers a typed call with the error of a method that was called.
+    pub fn fail_after(self, error: &Error, handler_ms: u64) {
+        let mut fields = error_fields(&error.to_string(), error.code());
+        fields.text.extend_from_slice(format!(r#","serviceHandlerMs":{handler_ms}"#).as_bytes());
+        (self.reply)(fields);
     }
 }
 
@@ -68,9 +95,15 @@ pub(super) fn read_answer(fields: &Fields) -> Result<Bytes, Error> {
     if let Some(error) = Error::from_headers(&answer) {
         return Err(error);
     }
-    let number = answer.pointer("/raw/num").and_then(Value::as_u64).filter(|n| *n < MAX_ATTACHMENTS as u64);
-    let raw = number.and_then(|n| fields.attachments.get(n as usize));
-    raw.cloned().ok_or_else(|| Error::Answer("a call was answered without a result".into()))
+    attachment(&answer, &fields.attachments)
+        .cloned()
+        .ok_or_else(|| Error::Answer("a call was answered without a result".into()))
+}
+
+/// The attachment that stands for the field `raw`.
+fn attachment<'a>(object: &Value, attachments: &'a Attachments) -> Option<&'a Bytes> {
+    let number = object.pointer("/raw/num").and_then(Value::as_u64).filter(|n| *n < MAX_ATTACHMENTS as u64)?;
+    attachments.get(number as usize)
 }
 
 #[derive(Debug)]

@@ -1,4 +1,5 @@
-//! The direct calls of typed services (conat-wire.md §20.12).
+//! The direct calls of typed services (conat-wire.md §§20.5, 20.12): `fast-rpc` as typed calls, `rpc` and `rpc-raw` in the
+//! convention of method arrays.
 
 use std::{sync::Arc, time::Instant};
 
@@ -10,7 +11,8 @@ use super::{
     methods::{Call, Convention, Methods},
 };
 use crate::{
-    bus::{Client, Error, calls::IncomingCall, core::Core, id::random_id, link::Subscribing, queue::Queue},
+    broker::rpc::CallKind,
+    bus::{Client, Error, calls::IncomingCall, core::Core, id::random_id, link::Subscribing, message, queue::Queue},
     wire::msgpack,
 };
 
@@ -82,11 +84,24 @@ async fn run(calls: &Queue<IncomingCall>, concurrency: usize, methods: Arc<Metho
 
 async fn work(incoming: IncomingCall, methods: Arc<Methods>) {
     let started = Instant::now();
-    let result = answer(&incoming, &methods).await;
-    match result {
-        Ok(result) => incoming.respond(result, started.elapsed().as_millis() as u64),
-        Err(error) => incoming.fail(&error),
+    if incoming.kind != CallKind::FastRpc {
+        let result = answer_untyped(&incoming, &methods).await;
+        return incoming.respond_untyped(result);
     }
+    let result = answer(&incoming, &methods).await;
+    let ms = started.elapsed().as_millis() as u64;
+    match result {
+        Ok(result) => incoming.respond(result, ms),
+        Err(error) => incoming.fail_after(&error, ms),
+    }
+}
+
+async fn answer_untyped(incoming: &IncomingCall, methods: &Methods) -> Result<Bytes, Error> {
+    let malformed = || Error::failure("malformed call", 400);
+    let (encoding, payload) = incoming.body().ok_or_else(malformed)?;
+    let body = message::decode(encoding, payload)?;
+    let call = Call::read(Convention::MethodArray, &incoming.subject, body).ok_or_else(malformed)?;
+    methods.call(call).await
 }
 
 async fn answer(incoming: &IncomingCall, methods: &Methods) -> Result<Bytes, Error> {

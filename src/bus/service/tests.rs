@@ -2,8 +2,18 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+use smallvec::smallvec;
+
 use super::*;
-use crate::bus::{Client, Code, Error, testing::broker};
+use crate::{
+    broker::{
+        User,
+        rpc::{CallKind, Fields},
+    },
+    bus::{Client, Code, Error, calls::call_fields, testing::broker},
+    wire::msgpack,
+};
 
 fn arithmetic() -> Methods {
     Methods::new()
@@ -17,7 +27,7 @@ fn arithmetic() -> Methods {
 
 fn two() -> (Client, Client) {
     let broker = broker();
-    let client = || Client::in_process(&broker, crate::broker::User::system());
+    let client = || Client::in_process(&broker, User::system());
     (client(), client())
 }
 
@@ -51,6 +61,49 @@ async fn a_typed_service_is_called_directly_and_by_request() {
     assert_eq!(b.call_api::<i64>("svc", "add", &(2, 3), once()).await.unwrap(), 5);
     service.close().await;
     assert!(!b.ping_direct("svc", Duration::from_secs(1)).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn wire_170_a_typed_service_answers_untyped_calls_as_method_arrays() {
+    let broker = broker();
+    let host = Client::in_process(&broker, User::system());
+    let _service = arithmetic().serve(&host, "svc", Convention::Typed, ServiceOptions::default()).await.unwrap();
+    let mut caller = broker.attach(User::system());
+    let mut call = |kind, encoding: u64, body: Vec<u8>| {
+        let text = format!(r#""encoding":{encoding},"raw":{{"_placeholder":true,"num":0}}"#).into_bytes();
+        let fields = Fields { text, attachments: smallvec![body.into()] };
+        caller.call(kind, "svc", Some("sid:1".into()), fields).unwrap()
+    };
+    for kind in [CallKind::Rpc, CallKind::RpcRaw] {
+        let (packed, json) = (msgpack::encode(&("add", [2, 3])).unwrap(), br#"["add",[2,3]]"#.to_vec());
+        for (encoding, body) in [(0, packed), (1, json)] {
+            let answer = call(kind, encoding, body).await.unwrap();
+            assert_eq!(answer.text, br#""encoding":0,"raw":{"_placeholder":true,"num":0}"#);
+            assert_eq!(answer.attachments[..], [vec![5]]);
+        }
+        for (body, error) in [
+            (
+                msgpack::encode(&("nope", [(); 0])).unwrap(),
+                r#"{"error":"method 'nope' is not defined","error_attrs":{}}"#,
+            ),
+            (msgpack::encode(&("fail", [(); 0])).unwrap(), r#"{"error":"boom","error_attrs":{"code":"EBOOM"}}"#),
+            (msgpack::encode(&7).unwrap(), r#"{"error":"malformed call","error_attrs":{"code":400}}"#),
+        ] {
+            let answer = call(kind, 0, body).await.unwrap();
+            let text = String::from_utf8(answer.text).unwrap();
+            assert!(text.ends_with(&format!(r#","headers":{error}"#)), "{text}");
+            assert_eq!(answer.attachments[..], [vec![0xc0]]);
+        }
+    }
+    let fields = call_fields(msgpack::encode(&Named { name: "fail", args: [(); 0] }).unwrap().into());
+    let answer = caller.call(CallKind::FastRpc, "svc", None, fields).unwrap().await.unwrap();
+    assert_eq!(answer.text, br#""error":"boom","code":"EBOOM","serviceHandlerMs":0"#);
+}
+
+#[derive(Serialize)]
+struct Named {
+    name: &'static str,
+    args: [(); 0],
 }
 
 #[tokio::test(start_paused = true)]
