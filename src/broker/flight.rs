@@ -83,7 +83,7 @@ impl Flight {
     pub fn since(&self, after: u64, limit: usize, filter: &str) -> (u64, Vec<Record>) {
         let ring = self.ring.lock();
         let oldest = ring.0.front().map_or(0, |record| record.number);
-        let known = usize::try_from((after + 1).saturating_sub(oldest)).unwrap_or(usize::MAX);
+        let known = usize::try_from(after.saturating_add(1).saturating_sub(oldest)).unwrap_or(usize::MAX);
         let (mut next, mut found) = (after, Vec::new());
         for record in ring.0.iter().skip(known) {
             if found.len() == limit {
@@ -130,6 +130,7 @@ mod tests {
         assert_eq!(numbers(flight.since(5, 2, "")), (7, vec![6, 7]));
         assert_eq!(numbers(flight.since(7, 2, "")), (8, vec![8]));
         assert_eq!(numbers(flight.since(8, 2, "")), (8, vec![]));
+        assert_eq!(numbers(flight.since(u64::MAX, 2, "")), (u64::MAX, vec![]));
         // What the filter leaves out is gone through all the same.
         assert_eq!(numbers(flight.since(0, 9, "odd")), (8, vec![5, 7]));
     }
