@@ -3,6 +3,7 @@
 //! [`App::build`] makes everything that can fail, [`App::run`] serves until it is told to stop. Services are subscribed before
 //! the first connection is accepted, so nobody comes too early.
 
+mod probes;
 mod services;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -14,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     broker::{self, Broker, User, policy},
     config::{Config, DRAIN_TIMEOUT, PolicyKind},
-    host::{addresses::addresses, listen::Listeners, signals::Reload},
+    host::{addresses::addresses, listen::Listeners, signals::Reload, watchdog::Probe},
     http::{self, BrokerEndpoint, LiteAuthenticator, LiteUsers, Metrics, Readiness, SignIn, Tls},
 };
 
@@ -112,6 +113,11 @@ impl App {
     /// The certificate, to be read again on reload.
     pub fn tls(&self) -> Option<&Arc<Tls>> {
         self.tls.as_ref()
+    }
+
+    /// What has to answer for the server to be well.
+    pub fn probes(&self) -> Vec<Probe> {
+        vec![probes::bus(self.services.client())]
     }
 
     /// Serves until `shutdown`, then drains: no new connections, requests finish, sessions close, services end. New settings

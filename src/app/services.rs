@@ -61,6 +61,11 @@ impl Services {
         Ok(Services { client, terminals, tasks, end })
     }
 
+    /// The client that the parts share.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Ends all parts and waits for them, for a while.
     pub(super) async fn stop(self, at_most: Duration) {
         self.end.cancel();

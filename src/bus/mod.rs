@@ -40,7 +40,7 @@ mod status;
 mod subscription;
 mod table;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use client::Client;
 pub use error::{Code, Error, Failure};

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// A broker that allows everything to everybody.
-pub(super) fn broker() -> Arc<Broker> {
+pub(crate) fn broker() -> Arc<Broker> {
     Broker::new(broker::Options {
         server_id: "0".into(),
         cluster_name: None,

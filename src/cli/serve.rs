@@ -39,6 +39,7 @@ use crate::{
         log::{self, LogHandle},
         notify, process,
         signals::{self, Reload, Signals},
+        watchdog,
     },
 };
 
@@ -90,7 +91,7 @@ async fn serve(settings: Settings, listeners: Listeners) -> anyhow::Result<()> {
     let mut helpers = tokio::task::JoinSet::new();
     helpers.spawn(reload_on_request(settings, reload, reload_sender, status.clone()));
     if let Some(every) = notify::alive_interval() {
-        helpers.spawn(stay_alive(every));
+        helpers.spawn(watchdog::watch(every, app.probes(), notify::alive));
     }
     let mut running = std::pin::pin!(app.run(shutdown.clone(), reloads));
     // Polled first, so that the sockets are served when we say that they are.
@@ -196,14 +197,6 @@ fn details(config: &Config) -> String {
         text += &format!("{line}\n");
     }
     text
-}
-
-async fn stay_alive(every: Duration) {
-    let mut ticks = interval(every);
-    loop {
-        ticks.tick().await;
-        notify::alive();
-    }
 }
 
 /// Reads the settings again at each SIGHUP and hands the live ones to the parts.

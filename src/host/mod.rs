@@ -12,3 +12,4 @@ pub mod notify;
 pub mod process;
 pub mod pty;
 pub mod signals;
+pub mod watchdog;
