@@ -46,6 +46,7 @@ pub struct App {
     broker: Arc<Broker>,
     http: http::Server,
     tls: Option<Arc<Tls>>,
+    sign_in: Arc<SignIn>,
     sessions: TaskTracker,
     end_sessions: CancellationToken,
     services: Services,
@@ -84,7 +85,7 @@ impl App {
         let parts = http::Parts {
             listeners: listeners.sockets,
             tls: tls.clone(),
-            sign_in,
+            sign_in: sign_in.clone(),
             bus,
             readiness: readiness.clone(),
             metrics,
@@ -92,7 +93,7 @@ impl App {
         };
         let http = http::Server::build(http::Settings::from_config(&config), parts)?;
         drop(starting);
-        Ok(App { broker, http, tls, sessions, end_sessions, services, readiness })
+        Ok(App { broker, http, tls, sign_in, sessions, end_sessions, services, readiness })
     }
 
     /// Where the server listens.
@@ -126,14 +127,17 @@ impl App {
     /// # Errors
     /// None at present; what can fail has failed in [`App::build`].
     pub async fn run(self, shutdown: CancellationToken, mut reloads: mpsc::Receiver<Reload>) -> Result<(), Error> {
-        let tls = self.tls.clone();
+        let live = Live {
+            broker: self.broker.clone(),
+            http: self.http.live().clone(),
+            sign_in: self.sign_in.clone(),
+            tls: self.tls.clone(),
+        };
         let reload = async {
             while let Some(Some(reload)) = shutdown.run_until_cancelled(reloads.recv()).await {
-                if let Some(tls) = &tls {
-                    tls.reload();
-                }
+                let applied = live.apply(&reload.config).map_err(|error| error.to_string());
                 // Who asked may have gone.
-                let _ = reload.done.send(Ok(()));
+                let _ = reload.done.send(applied);
             }
         };
         let sessions = self.sessions.clone();
@@ -149,6 +153,26 @@ impl App {
         tokio::join!(self.http.run(shutdown.clone()), drain_sessions, reload);
         self.services.stop(SERVICES_TIMEOUT).await;
         Ok(())
+    }
+}
+
+/// The parts that new settings concern.
+struct Live {
+    broker: Arc<Broker>,
+    http: Arc<http::Live>,
+    sign_in: Arc<SignIn>,
+    tls: Option<Arc<Tls>>,
+}
+
+impl Live {
+    fn apply(&self, config: &Config) -> Result<(), Error> {
+        self.broker.set_limits(config.limits.clone());
+        self.http.set_limits(config.limits.clone());
+        self.http.set_metrics_token(config.metrics_token.clone());
+        if let Some(tls) = &self.tls {
+            tls.reload();
+        }
+        Ok(self.sign_in.set_token(config.auth_token.clone())?)
     }
 }
 

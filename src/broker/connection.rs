@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
+use arc_swap::{ArcSwap, Cache};
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 use smallvec::SmallVec;
@@ -17,7 +18,10 @@ use super::{
     sublist::{Entry, Member},
     tally::{Moment, Tally},
 };
-use crate::wire::{frame::Frame, json::Raw, subject};
+use crate::{
+    config::Limits,
+    wire::{frame::Frame, json::Raw, subject},
+};
 
 /// Longest name of a queue group, as of subjects.
 const MAX_QUEUE_BYTES: usize = subject::MAX_SUBJECT_BYTES;
@@ -60,6 +64,7 @@ struct Subscription {
 /// A connection to the broker. Dropping it ends everything it had.
 pub struct Connection {
     broker: Arc<Broker>,
+    limits: Cache<Arc<ArcSwap<Limits>>, Arc<Limits>>,
     peer: Arc<Peer>,
     subscriptions: IndexMap<Arc<str>, Subscription, RandomState>,
     services: IndexMap<Box<str>, Box<str>, RandomState>,
@@ -79,6 +84,7 @@ impl Connection {
             services: IndexMap::default(),
             random: fastrand::Rng::new(),
             tally: Tally::default(),
+            limits: Cache::new(broker.limits.clone()),
             broker,
             peer,
             _admitted: admitted,
@@ -110,7 +116,7 @@ impl Connection {
     /// # Errors
     /// The event is one too many.
     pub fn admit_event(&mut self, is_subscriptions: bool) -> Result<(), Throttled> {
-        self.gate.pass(is_subscriptions, &self.broker.limits, &self.broker.identities).inspect_err(|_| {
+        self.gate.pass(is_subscriptions, self.limits.load(), &self.broker.identities).inspect_err(|_| {
             self.broker.counters.throttled.add(1);
         })
     }
@@ -174,7 +180,7 @@ impl Connection {
         if let Err(refusal) = self.broker.authorize(&self.peer.user, Direction::Subscribe, pattern) {
             return Err(self.refuse(refusal, Direction::Subscribe, pattern));
         }
-        let limits = &self.broker.limits;
+        let limits = self.limits.load();
         let max = match (self.peer.address, self.peer.user.is_hub()) {
             // Clients in process are parts of this server.
             (None, _) => 0,
@@ -233,7 +239,7 @@ impl Connection {
             return Err(Refusal::InvalidSubject);
         }
         self.broker.authorize(&self.peer.user, Direction::Publish, subject)?;
-        let timeout = timeout.min(self.broker.limits.max_wait);
+        let timeout = timeout.min(self.broker.limits().max_wait);
         let broker = self.broker.clone();
         let wait = broker.waits.enter(subject);
         Ok(async move {

@@ -2,7 +2,13 @@
 //!
 //! It never holds a payload or a header's value.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -53,18 +59,29 @@ impl Record {
 #[derive(Debug)]
 pub struct Flight {
     ring: Mutex<(VecDeque<Record>, u64)>,
-    capacity: usize,
+    capacity: AtomicUsize,
 }
 
 impl Flight {
     /// An empty ring for so many records; 0 turns it off.
     pub fn new(capacity: usize) -> Flight {
-        Flight { ring: Mutex::default(), capacity }
+        Flight { ring: Mutex::default(), capacity: AtomicUsize::new(capacity) }
+    }
+
+    /// Changes the size of the ring; records beyond it go, the oldest ones first.
+    pub fn set_capacity(&self, capacity: usize) {
+        let mut ring = self.ring.lock();
+        self.capacity.store(capacity, Ordering::Relaxed);
+        let beyond = ring.0.len().saturating_sub(capacity);
+        // Dropped after the lock is free.
+        let _oldest: Vec<Record> = ring.0.drain(..beyond).collect();
+        ring.0.shrink_to(capacity);
+        drop(ring);
     }
 
     /// Whether anything is recorded.
     pub fn is_on(&self) -> bool {
-        self.capacity > 0
+        self.capacity.load(Ordering::Relaxed) > 0
     }
 
     /// Adds a record; the oldest one goes when the ring is full. The record's number is set here.
@@ -73,8 +90,12 @@ impl Flight {
         ring.1 += 1;
         record.number = ring.1;
         // The record that goes is dropped after the lock is free.
-        let _oldest = if ring.0.len() >= self.capacity { ring.0.pop_front() } else { None };
-        ring.0.push_back(record);
+        let capacity = self.capacity.load(Ordering::Relaxed);
+        let _oldest = if ring.0.len() >= capacity { ring.0.pop_front() } else { None };
+        // The recorder may have been turned off since somebody looked.
+        if capacity > 0 {
+            ring.0.push_back(record);
+        }
         drop(ring);
     }
 
@@ -133,5 +154,24 @@ mod tests {
         assert_eq!(numbers(flight.since(u64::MAX, 2, "")), (u64::MAX, vec![]));
         // What the filter leaves out is gone through all the same.
         assert_eq!(numbers(flight.since(0, 9, "odd")), (8, vec![5, 7]));
+    }
+
+    #[test]
+    fn the_ring_can_change_its_size() {
+        let flight = Flight::new(5);
+        let kept = |flight: &Flight| flight.since(0, 99, "").1.iter().map(|r| r.number).collect::<Vec<_>>();
+        for _ in 1..=5 {
+            flight.push(record("a"));
+        }
+        flight.set_capacity(2);
+        assert_eq!(kept(&flight), [4, 5]);
+        flight.push(record("a"));
+        assert_eq!(kept(&flight), [5, 6]);
+        flight.set_capacity(3);
+        flight.push(record("a"));
+        assert_eq!(kept(&flight), [5, 6, 7]);
+        flight.set_capacity(0);
+        flight.push(record("a"));
+        assert!(!flight.is_on() && kept(&flight).is_empty());
     }
 }

@@ -34,6 +34,7 @@ use std::{
     },
 };
 
+use arc_swap::{ArcSwap, Guard};
 use base64::Engine as _;
 use parking_lot::RwLock;
 use serde_json::{Map, Value, json};
@@ -66,7 +67,7 @@ pub struct Options {
     pub cluster_name: Option<String>,
     /// The server's own address (§6.7), for example `http://localhost:5000`.
     pub address: String,
-    /// Limits and times.
+    /// Limits and times, to begin with.
     pub limits: Limits,
     /// Who is who.
     pub authenticator: Arc<dyn Authenticator>,
@@ -79,7 +80,7 @@ pub struct Broker {
     server_id: String,
     cluster_name: Option<String>,
     address: String,
-    limits: Limits,
+    limits: Arc<ArcSwap<Limits>>,
     authenticator: Arc<dyn Authenticator>,
     policy: Arc<dyn Policy>,
     sublist: Sublist,
@@ -111,7 +112,7 @@ impl Broker {
             server_id: options.server_id,
             cluster_name: options.cluster_name,
             address: options.address,
-            limits: options.limits,
+            limits: Arc::new(ArcSwap::from_pointee(options.limits)),
             authenticator: options.authenticator,
             policy: options.policy,
             sublist: Sublist::default(),
@@ -139,6 +140,7 @@ impl Broker {
         admitted: Option<Admitted>,
     ) -> Connection {
         let now = now_ms();
+        let limits = self.limits();
         let peer = Arc::new(Peer {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
             sid: random_sid().into(),
@@ -146,7 +148,7 @@ impl Broker {
             address,
             browser_id,
             connected: now,
-            outbox: Outbox::new(self.limits.outbox_messages, self.limits.outbox_bytes),
+            outbox: Outbox::new(limits.outbox_messages, limits.outbox_bytes),
             sent_messages: Default::default(),
             sent_bytes: Default::default(),
             egress_messages: Default::default(),
@@ -178,10 +180,10 @@ impl Broker {
         }
     }
 
-    /// The argument of `info` (§3.5).
-    pub fn info(&self, user: &User) -> Value {
+    /// The argument of `info` (§3.5), for a connection with this bound on its messages.
+    pub fn info(&self, user: &User, max_payload: usize) -> Value {
         let mut info = Map::new();
-        info.insert("max_payload".into(), self.limits.max_payload.into());
+        info.insert("max_payload".into(), max_payload.into());
         info.insert("id".into(), self.server_id.as_str().into());
         if let Some(name) = &self.cluster_name {
             info.insert("clusterName".into(), name.as_str().into());
@@ -190,9 +192,17 @@ impl Broker {
         Value::Object(info)
     }
 
-    /// Limits and times.
-    pub fn limits(&self) -> &Limits {
-        &self.limits
+    /// Limits and times of this moment.
+    pub fn limits(&self) -> Guard<Arc<Limits>> {
+        self.limits.load()
+    }
+
+    /// Changes limits and times. Connections that are open go on with the size of messages and of the outbox and with the
+    /// times of the socket that they began with, some of which their clients were told; all else holds from now on. Nobody is
+    /// sent away because a limit has become lower.
+    pub fn set_limits(&self, limits: Limits) {
+        self.flight.set_capacity(limits.flight_records);
+        self.limits.store(Arc::new(limits));
     }
 
     /// Counters of the whole server.

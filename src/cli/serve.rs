@@ -15,7 +15,8 @@ use anyhow::Context as _;
 use serde_json::json;
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{interval, timeout},
+    task::block_in_place,
+    time::timeout,
 };
 use tracing::{error, info, warn};
 
@@ -63,7 +64,9 @@ pub(super) fn run(flags: Flags) -> anyhow::Result<ExitCode> {
     loaded.warnings.iter().for_each(|warning| warn!("{warning}"));
     process::raise_max_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("outpost").build()?;
-    let result = runtime.block_on(serve(Settings { origin, loaded, running: config, log }, listeners));
+    let info = connection_info(&config, &listeners);
+    let settings = Settings { origin, exposed: listeners.exposed, loaded, running: config, log, info };
+    let result = runtime.block_on(serve(settings, listeners));
     runtime.shutdown_timeout(GRACE);
     result.map(|()| ExitCode::SUCCESS)
 }
@@ -71,18 +74,22 @@ pub(super) fn run(flags: Flags) -> anyhow::Result<ExitCode> {
 /// What a reload works with.
 struct Settings {
     origin: Origin,
+    /// Whether other machines can reach the server.
+    exposed: bool,
     /// As loaded last.
     loaded: Loaded,
     /// In use.
     running: Config,
     log: LogHandle,
+    /// As published.
+    info: ConnectionInfo,
 }
 
 /// The process around the parts: signals, systemd, `connection-info.json`, the URL line.
 async fn serve(settings: Settings, listeners: Listeners) -> anyhow::Result<()> {
     let Signals { shutdown, reload } = signals::listen()?;
     let config = settings.running.clone();
-    let info = connection_info(&config, &listeners);
+    let info = settings.info.clone();
     let app = App::build(config.clone(), listeners).await?;
 
     let published = info.publish(&config.paths.data)?;
@@ -118,6 +125,8 @@ async fn serve(settings: Settings, listeners: Listeners) -> anyhow::Result<()> {
             result = &mut running => result,
         },
     };
+    // Nobody writes the file again after it has gone.
+    helpers.shutdown().await;
     drop(published);
     info!("stopped");
     Ok(result?)
@@ -215,20 +224,10 @@ async fn reload_on_request(
 
 impl Settings {
     async fn reload(&mut self, parts: &mpsc::Sender<Reload>) {
-        match self.origin.load() {
-            Ok(loaded) => {
-                let changes = Changes::between(&self.loaded.config, &loaded.config);
-                if !changes.restart.is_empty() {
-                    warn!(settings = changes.restart.join(", "), "changed settings that wait for a restart");
-                }
-                if !changes.live.is_empty() {
-                    info!(settings = changes.live.join(", "), "changed settings");
-                }
-                self.running = apply_live(&self.running, &loaded.config);
-                self.loaded = loaded;
-            }
+        // Files are read and written here.
+        if let Err(error) = block_in_place(|| self.read()) {
             // The certificate is read again all the same.
-            Err(error) => error!(%error, "bad settings: they stay as they were"),
+            error!(error = format!("{error:#}"), "bad settings: they stay as they were");
         }
         if let Err(error) = self.log.set_filter(&self.running.log_filter) {
             error!(%error, "the log filter stays as it was");
@@ -242,5 +241,32 @@ impl Settings {
             Ok(Err(error)) => error!(error, "not everything was reloaded"),
             Err(_) => info!("stopping, so nothing was reloaded"),
         }
+        let url = address::with_token(&self.info.url, self.running.auth_token.as_ref());
+        if url != self.info.url {
+            self.info.url = url;
+            match block_in_place(|| self.info.write(&self.running.paths.data)) {
+                Ok(()) => info!("the access token is another one now; `outpost token` shows it"),
+                Err(error) => error!(%error, "the new sign-in URL can't be told to other programs"),
+            }
+        }
+    }
+
+    /// Reads the settings again and puts what is live in use.
+    fn read(&mut self) -> anyhow::Result<()> {
+        let loaded = self.origin.load()?;
+        check_exposure(&loaded, self.exposed)?;
+        let mut next = apply_live(&self.running, &self.loaded.config, &loaded.config);
+        secrets::resolve(&mut next, self.exposed)?;
+        loaded.warnings.iter().for_each(|warning| warn!("{warning}"));
+        let changes = Changes::between(&self.loaded.config, &loaded.config);
+        if !changes.restart.is_empty() {
+            warn!(settings = changes.restart.join(", "), "changed settings that wait for a restart");
+        }
+        if !changes.live.is_empty() {
+            info!(settings = changes.live.join(", "), "changed settings");
+        }
+        self.running = next;
+        self.loaded = loaded;
+        Ok(())
     }
 }

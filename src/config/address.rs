@@ -80,6 +80,11 @@ pub fn sign_in_url(url: &str, token: Option<&Secret>) -> String {
     }
 }
 
+/// The same URL with this token in place of the one it has.
+pub fn with_token(url: &str, token: Option<&Secret>) -> String {
+    sign_in_url(url.split('?').next().unwrap_or_default(), token)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +117,9 @@ mod tests {
         let token = Secret::new("s3cret token&x+/");
         assert_eq!(sign_in_url(&url, Some(&token)), format!("{url}?auth_token=s3cret%20token%26x%2B%2F"));
         assert_eq!(sign_in_url(&url, None), url);
+        let signed = sign_in_url(&url, Some(&token));
+        assert_eq!(with_token(&signed, Some(&Secret::new("other"))), format!("{url}?auth_token=other"));
+        assert_eq!((with_token(&signed, None), with_token(&url, Some(&token))), (url, signed));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Limits and times, each of them a setting (conat-wire.md §§2.2, 2.4, 14, 20.6).
+//! Limits and times, each of them a setting (conat-wire.md §§2.2, 2.4, 14, 20.6). All of them can change while the server runs:
+//! whoever applies one says when it takes effect, which is for new connections at the latest.
 
 use std::time::Duration;
 

@@ -28,9 +28,9 @@ pub enum Group {
     Parts,
     /// Streams, stores and databases.
     Storage,
-    /// Limits and times of the bus.
+    /// Limits and times of the bus; all of them live.
     Bus,
-    /// Limits and times of HTTP.
+    /// Limits and times of HTTP; all of them live.
     Http,
     /// Logs and records.
     Logs,
@@ -78,6 +78,8 @@ pub struct Setting {
     pub(super) set: fn(&mut Config, &str) -> Option<()>,
     pub(super) show: fn(&Config) -> Option<String>,
     pub(super) same: fn(&Config, &Config) -> bool,
+    /// Gives the first configuration the value of the second.
+    pub(super) copy: fn(&mut Config, &Config),
 }
 
 impl fmt::Debug for Setting {
@@ -118,11 +120,13 @@ macro_rules! setting {
                 allowed: $form::ALLOWED,
                 help: $help,
                 secret: false,
-                live: false,
+                // A limit that can't change has no place there.
+                live: matches!(Group::$group, Group::Bus | Group::Http),
                 derived: None,
                 set: |config, text| $form::parse(text).map(|value| config.$($field).+ = value),
                 show: |config| $form::show(&config.$($field).+),
                 same: |one, other| one.$($field).+ == other.$($field).+,
+                copy: |one, other| one.$($field).+.clone_from(&other.$($field).+),
             }
         }
     };
@@ -148,6 +152,10 @@ pub static SETTINGS: &[Setting] = &[
         },
         show: |config| Some(address::show_host(&config.listen)),
         same: |one, other| (&one.listen.host, one.listen.tls) == (&other.listen.host, other.listen.tls),
+        copy: |one, other| {
+            one.listen.host.clone_from(&other.listen.host);
+            one.listen.tls = other.listen.tls;
+        },
     },
     setting!(Door, "port", "PORT", Port, listen.port, "TCP port; 0 means any free one",
         derived: Some(("5000, else the next free one", |_, _| None))),
@@ -166,9 +174,10 @@ pub static SETTINGS: &[Setting] = &[
             Some(if config.listen.base_path.is_empty() { "/".into() } else { config.listen.base_path.clone() })
         },
         same: |one, other| one.listen.base_path == other.listen.base_path,
+        copy: |one, other| one.listen.base_path.clone_from(&other.listen.base_path),
     },
     setting!(Door, "auth_token", "AUTH_TOKEN", OptionalSecret, auth_token,
-        "Access token; 1 to 6 characters mean: make a random one at each start", secret: true),
+        "Access token; 1 to 6 characters mean: make a random one at each start", secret: true, live: true),
     setting!(
         Door,
         "allow_unauthenticated",
@@ -183,7 +192,7 @@ pub static SETTINGS: &[Setting] = &[
     setting!(Door, "project_secret", "OUTPOST_PROJECT_SECRET", OptionalSecret, project_secret,
         "Secret with which the project signs in on the bus", secret: true),
     setting!(Door, "metrics_token", "OUTPOST_METRICS_TOKEN", OptionalSecret, metrics_token,
-        "Bearer token that opens /metrics", secret: true),
+        "Bearer token that opens /metrics", secret: true, live: true),
     setting!(Paths, "home", "HOME", Folder, paths.home, "Root of the files that terminals and programs see",
         derived: Some(("$HOME", |_, _| None))),
     setting!(Paths, "data", "DATA", Folder, paths.data, "Directory of the server's own state",
@@ -401,7 +410,8 @@ pub static SETTINGS: &[Setting] = &[
         "OUTPOST_FLIGHT_RECORDS",
         Room,
         limits.flight_records,
-        "Messages whose metadata the flight recorder keeps"
+        "Messages whose metadata the flight recorder keeps",
+        live: true
     ),
 ];
 

@@ -76,16 +76,24 @@ impl ConnectionInfo {
         serde_json::from_slice(&text).map(Some).map_err(|source| ConnectionInfoError::Content { path, source })
     }
 
-    /// Writes the file, whole or not at all.
+    /// Writes the file, which stays until what is returned is dropped.
     ///
     /// # Errors
     /// [`ConnectionInfoError::Write`].
     pub fn publish(&self, data: &Path) -> Result<Published, ConnectionInfoError> {
+        self.write(data)?;
+        Ok(Published { data: data.to_owned(), pid: self.pid })
+    }
+
+    /// Writes the file, whole or not at all, over an older one.
+    ///
+    /// # Errors
+    /// [`ConnectionInfoError::Write`].
+    pub fn write(&self, data: &Path) -> Result<(), ConnectionInfoError> {
         let path = data.join(FILE);
         let text = serde_json::to_string_pretty(self)
             .map_err(|source| ConnectionInfoError::Content { path: path.clone(), source })?;
-        secrets::write_private(&path, &text)?;
-        Ok(Published { data: data.to_owned(), pid: self.pid })
+        Ok(secrets::write_private(&path, &text)?)
     }
 
     /// Whether the process is still there.

@@ -22,16 +22,17 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    sync::OwnedSemaphorePermit,
     time::{Instant, sleep, timeout},
 };
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    Live,
     activity::{Activity, InFlight, Patience},
     metrics::Requests,
     pipeline::Pipeline,
+    places::Place,
     tls::Tls,
 };
 use crate::config::Limits;
@@ -59,8 +60,7 @@ pub(super) struct Socket {
 /// What all connections share.
 pub(super) struct Shared {
     pub(super) pipeline: Pipeline,
-    pub(super) builder: Builder<TokioExecutor>,
-    pub(super) patience: Patience,
+    pub(super) live: Arc<Live>,
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) requests: Arc<Requests>,
     /// Finish what is being answered and take no more.
@@ -70,7 +70,7 @@ pub(super) struct Shared {
 }
 
 /// Sets every limit hyper has.
-pub(super) fn builder(limits: &Limits) -> Builder<TokioExecutor> {
+fn builder(limits: &Limits) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -88,18 +88,17 @@ pub(super) fn builder(limits: &Limits) -> Builder<TokioExecutor> {
 }
 
 /// Serves one connection until it ends. Whatever a peer does wrong is no more than a debug line.
-pub(super) async fn serve(
-    shared: Arc<Shared>,
-    stream: TcpStream,
-    address: Option<IpAddr>,
-    permit: Option<OwnedSemaphorePermit>,
-) {
+pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, address: Option<IpAddr>, place: Place) {
+    let (builder, patience) = {
+        let limits = shared.live.limits();
+        (builder(&limits), Patience { head: limits.http_header_timeout, idle: limits.http_idle_timeout })
+    };
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
     }
     let (stream, tls, misplaced) = match &shared.tls {
         None => (Stream::Plain(stream), false, false),
-        Some(tls) => match timeout(shared.patience.head, tls.accept(stream)).await {
+        Some(tls) => match timeout(patience.head, tls.accept(stream)).await {
             Ok(Ok(Ok(stream))) => (Stream::Tls(stream), true, false),
             Ok(Ok(Err(stream))) => (Stream::Plain(stream), false, true),
             Ok(Err(error)) => return tracing::debug!(?address, %error, "TLS handshake"),
@@ -108,7 +107,7 @@ pub(super) async fn serve(
     };
     let activity = Activity::start();
     let socket = Socket { address, tls, misplaced };
-    let io = Guarded::new(stream, activity.clone(), shared.requests.clone(), permit);
+    let io = Guarded::new(stream, activity.clone(), shared.requests.clone(), place);
     let service = service_fn(|request: Request<Incoming>| {
         let mark = activity.begin(request.version() == Version::HTTP_2);
         let shared = shared.clone();
@@ -117,8 +116,8 @@ pub(super) async fn serve(
             Ok::<_, Infallible>(response.map(|body| Marked { body, _mark: mark }))
         }
     });
-    let mut connection = pin!(shared.builder.serve_connection_with_upgrades(TokioIo::new(io), service));
-    let mut clock = pin!(sleep(activity.left(shared.patience)));
+    let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), service));
+    let mut clock = pin!(sleep(activity.left(patience)));
     let mut ending = false;
     loop {
         tokio::select! {
@@ -134,7 +133,7 @@ pub(super) async fn serve(
                 connection.as_mut().graceful_shutdown();
             }
             () = clock.as_mut() => {
-                let left = activity.left(shared.patience);
+                let left = activity.left(patience);
                 if !left.is_zero() {
                     clock.as_mut().reset(Instant::now() + left);
                 } else if ending {
@@ -160,18 +159,13 @@ struct Guarded {
     stream: Stream,
     activity: Arc<Activity>,
     requests: Arc<Requests>,
-    _permit: Option<OwnedSemaphorePermit>,
+    _place: Place,
 }
 
 impl Guarded {
-    fn new(
-        stream: Stream,
-        activity: Arc<Activity>,
-        requests: Arc<Requests>,
-        permit: Option<OwnedSemaphorePermit>,
-    ) -> Guarded {
+    fn new(stream: Stream, activity: Arc<Activity>, requests: Arc<Requests>, place: Place) -> Guarded {
         requests.connections.fetch_add(1, Ordering::Relaxed);
-        Guarded { stream, activity, requests, _permit: permit }
+        Guarded { stream, activity, requests, _place: place }
     }
 
     fn note_write(&self, result: &Poll<io::Result<usize>>) {

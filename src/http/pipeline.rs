@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 use tower::ServiceExt;
 
 use super::{
-    BusEndpoint, Peer,
+    BusEndpoint, Live, Peer,
     body::RequestBody,
     connection::Socket,
     metrics::Requests,
@@ -27,7 +27,6 @@ use super::{
     routes::Routes,
     sign_in::{self, Passage, SignIn},
 };
-use crate::config::{Limits, Secret};
 
 /// What our own page may do.
 const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
@@ -37,12 +36,11 @@ const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
 
 /// The pipeline and what its steps need.
 pub(super) struct Pipeline {
-    pub(super) limits: Limits,
+    pub(super) live: Arc<Live>,
     /// Empty, or `/x`.
     pub(super) base_path: String,
     pub(super) rules: Rules,
     pub(super) sign_in: Arc<SignIn>,
-    pub(super) metrics_token: Option<Secret>,
     pub(super) bus: Arc<dyn BusEndpoint>,
     pub(super) routes: Routes,
     pub(super) own_page: bool,
@@ -81,7 +79,7 @@ impl Pipeline {
         }
         let announced =
             request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-        if announced.is_some_and(|size| size > self.limits.http_body_bytes) {
+        if announced.is_some_and(|size| size > self.live.limits().http_body_bytes) {
             return self.secured(reply::unread(StatusCode::PAYLOAD_TOO_LARGE), false);
         }
         self.checked(request, socket).await
@@ -139,7 +137,10 @@ impl Pipeline {
             Place::Inside(uri) => head.uri = uri,
         }
         head.extensions.insert(peer);
-        let (body, fate) = RequestBody::new(body, self.limits.http_body_bytes, self.limits.http_idle_timeout);
+        let (body, fate) = {
+            let limits = self.live.limits();
+            RequestBody::new(body, limits.http_body_bytes, limits.http_idle_timeout)
+        };
         let is_page = head.uri.path().starts_with("/static/");
         let router = self.routes.router.clone();
         let response = match router.oneshot(Request::from_parts(head, Body::new(body))).await {
@@ -156,7 +157,7 @@ impl Pipeline {
     /// Whether the request asks for numbers and shows the token that is for nothing else.
     fn opens_metrics(&self, head: &Parts, place: &Place) -> bool {
         matches!(place, Place::Inside(uri) if uri.path() == "/metrics")
-            && match (&self.metrics_token, sign_in::bearer(&head.headers)) {
+            && match (&*self.live.metrics_token(), sign_in::bearer(&head.headers)) {
                 (Some(token), Some(presented)) => token.matches(presented),
                 _ => false,
             }

@@ -6,14 +6,12 @@ use axum::Router;
 use thiserror::Error;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    BusEndpoint,
-    activity::Patience,
+    BusEndpoint, Live,
     connection::{self, Shared},
     customize,
     health::Readiness,
@@ -21,6 +19,7 @@ use super::{
     origin::Rules,
     page::{self, Page},
     pipeline::Pipeline,
+    places::Place,
     routes::{Context, Routes},
     sign_in::SignIn,
     tls::Tls,
@@ -101,7 +100,6 @@ pub struct Server {
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
     shared: Arc<Shared>,
-    permits: Option<Arc<Semaphore>>,
     drain: Duration,
 }
 
@@ -128,15 +126,12 @@ impl Server {
             metrics,
             project_id: identity.project_id.clone(),
         };
-        let builder = connection::builder(&limits);
-        let patience = Patience { head: limits.http_header_timeout, idle: limits.http_idle_timeout };
-        let permits = (limits.http_connections > 0).then(|| Arc::new(Semaphore::new(limits.http_connections)));
+        let live = Arc::new(Live::new(limits, metrics_token));
         let pipeline = Pipeline {
-            limits,
+            live: live.clone(),
             base_path,
             rules: Rules { listen_host: host, any_host },
             sign_in: parts.sign_in,
-            metrics_token,
             bus: parts.bus,
             routes: Routes::new(context, parts.readiness, parts.routes),
             own_page,
@@ -144,14 +139,18 @@ impl Server {
         };
         let shared = Shared {
             pipeline,
-            builder,
-            patience,
+            live,
             tls: parts.tls,
             requests,
             drain: CancellationToken::new(),
             cut: CancellationToken::new(),
         };
-        Ok(Server { listeners, addresses, shared: Arc::new(shared), permits, drain })
+        Ok(Server { listeners, addresses, shared: Arc::new(shared), drain })
+    }
+
+    /// What can be changed while the server runs.
+    pub fn live(&self) -> &Arc<Live> {
+        &self.shared.live
     }
 
     /// Where the server listens.
@@ -165,13 +164,7 @@ impl Server {
         let connections = TaskTracker::new();
         let accepting = TaskTracker::new();
         for listener in self.listeners {
-            accepting.spawn(accept(
-                listener,
-                self.shared.clone(),
-                self.permits.clone(),
-                connections.clone(),
-                shutdown.clone(),
-            ));
+            accepting.spawn(accept(listener, self.shared.clone(), connections.clone(), shutdown.clone()));
         }
         if let Some(tls) = self.shared.tls.clone() {
             let stop = shutdown.clone();
@@ -195,20 +188,14 @@ fn adopt(listener: std::net::TcpListener) -> io::Result<TcpListener> {
     TcpListener::from_std(listener)
 }
 
-/// Accepts until told to stop. A place among the connections is taken before a connection is.
-async fn accept(
-    listener: TcpListener,
-    shared: Arc<Shared>,
-    permits: Option<Arc<Semaphore>>,
-    connections: TaskTracker,
-    stop: CancellationToken,
-) {
+/// Accepts until told to stop. A connection that finds no place waits for one, and those after it in the system's queue.
+async fn accept(listener: TcpListener, shared: Arc<Shared>, connections: TaskTracker, stop: CancellationToken) {
     let mut pause = BACK_OFF.0;
-    while let Some(accepted) = stop.run_until_cancelled(accept_one(&listener, permits.as_ref())).await {
+    while let Some(accepted) = stop.run_until_cancelled(accept_one(&listener, &shared.live)).await {
         match accepted {
-            Ok((stream, peer, permit)) => {
+            Ok((stream, peer, place)) => {
                 pause = BACK_OFF.0;
-                connections.spawn(connection::serve(shared.clone(), stream, Some(peer.ip()), permit));
+                connections.spawn(connection::serve(shared.clone(), stream, Some(peer.ip()), place));
             }
             Err(error) if is_about_one_peer(&error) => tracing::debug!(%error, "accept"),
             Err(error) => {
@@ -220,17 +207,10 @@ async fn accept(
     }
 }
 
-async fn accept_one(
-    listener: &TcpListener,
-    permits: Option<&Arc<Semaphore>>,
-) -> io::Result<(TcpStream, SocketAddr, Option<OwnedSemaphorePermit>)> {
-    let permit = match permits {
-        // The semaphore is never closed.
-        Some(permits) => permits.clone().acquire_owned().await.ok(),
-        None => None,
-    };
+async fn accept_one(listener: &TcpListener, live: &Live) -> io::Result<(TcpStream, SocketAddr, Place)> {
     let (stream, peer) = listener.accept().await?;
-    Ok((stream, peer, permit))
+    // Not before there is somebody for it: listeners that keep places for nobody starve each other.
+    Ok((stream, peer, live.places().take().await))
 }
 
 /// Errors that say nothing about the next connection.

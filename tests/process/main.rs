@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod harness;
+mod reload;
 mod tools;
 
 use std::{
@@ -244,27 +245,6 @@ fn log_lines_are_plain_or_json() {
     let mut server = home.serve(&[]);
     server.stop();
     assert!(server.log().contains(" INFO ") && !server.log().contains('\x1b'), "no colours: {}", server.log());
-}
-
-#[test]
-fn a_hangup_reloads_what_can_change() {
-    let home = Home::new();
-    fs::create_dir(home.data()).unwrap();
-    let file = home.data().join("outpost.toml");
-    fs::write(&file, "log = \"info\"\n").unwrap();
-    let mut server = home.serve(&[]);
-    let logged = |text: &'static str| until(text, || server.log().contains(text).then_some(()));
-
-    fs::write(&file, "log = \"debug\"\nmax_connections = 3\n").unwrap();
-    server.signal(Signal::SIGHUP);
-    logged("changed settings settings=\"log\"");
-    logged("wait for a restart settings=\"max_connections\"");
-    logged("reloaded");
-
-    fs::write(&file, "log = \"loud\"=\n").unwrap();
-    server.signal(Signal::SIGHUP);
-    logged("bad settings: they stay as they were");
-    assert_eq!(server.stop(), Some(0));
 }
 
 #[test]

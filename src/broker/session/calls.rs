@@ -98,7 +98,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             (_, None, _) => return,
         };
         let timeout = argument.field("timeout").and_then(|t| t.as_f64()).filter(|ms| *ms > 0.0).map(milliseconds);
-        let timeout = timeout.unwrap_or(self.broker.limits.max_wait).min(self.broker.limits.max_wait);
+        let max_wait = self.broker.limits().max_wait;
+        let timeout = timeout.unwrap_or(max_wait).min(max_wait);
         let is_body = |name: &str| match kind {
             CallKind::FastRpc => name == "payload",
             CallKind::Rpc | CallKind::RpcRaw => matches!(name, "encoding" | "raw" | "headers"),

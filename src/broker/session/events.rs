@@ -83,7 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let broker = self.broker.clone();
         let signed_in = broker.authenticator.sign_in(&handshake);
         let (user, admitted) = match signed_in {
-            Ok(user) => match broker.connections.admit(&user, &broker.limits) {
+            Ok(user) => match broker.connections.admit(&user, &broker.limits()) {
                 Ok(admitted) => (user, Some(admitted)),
                 Err(text) => (User::failed(&text, Some(429)), None),
             },
@@ -91,7 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         };
         let now = Instant::now();
         // A failed sign-in stays connected (hub.md §3.3), but not forever: closing makes the client try again.
-        self.expires = user.is_failed().then(|| now + broker.limits.connect_timeout);
+        self.expires = user.is_failed().then(|| now + self.limits.connect_timeout);
         if user.is_failed() {
             broker.counters.sign_in_failures.add(1);
             tracing::info!(address = %self.origin.address, error = %user.json()["error"], "sign-in failed");
@@ -223,7 +223,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         } else if self.running.len() >= MAX_RUNNING {
             Err(Refusal::Limit { what: "waits and calls", max: MAX_RUNNING })
         } else {
-            let timeout = timeout.and_then(|t| t.as_f64()).map(milliseconds).unwrap_or(self.broker.limits.max_wait);
+            let timeout = timeout.and_then(|t| t.as_f64()).map(milliseconds).unwrap_or(self.broker.limits().max_wait);
             connection.wait_for_interest(&subject, timeout).map(|wait| {
                 self.running.push(Box::pin(async move {
                     let found = wait.await;

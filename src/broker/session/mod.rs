@@ -21,6 +21,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::Guard;
 use bytes::Bytes;
 use foldhash::fast::RandomState;
 use futures_util::{SinkExt, Stream, StreamExt, stream::FuturesUnordered};
@@ -48,9 +49,12 @@ use super::{
     rpc::Fields,
     tally::Moment,
 };
-use crate::wire::{
-    engineio, socketio,
-    websocket::{self, Opcode},
+use crate::{
+    config::Limits,
+    wire::{
+        engineio, socketio,
+        websocket::{self, Opcode},
+    },
 };
 
 /// Bytes the WebSocket library reads at a time; decides what an idle connection costs.
@@ -132,6 +136,7 @@ struct Heartbeat {
 struct Session<S> {
     ws: WebSocketStream<Duplex<S>>,
     broker: Arc<Broker>,
+    limits: Arc<Limits>,
     origin: Origin,
     connection: Option<Connection>,
     assembling: Option<Assembling>,
@@ -158,7 +163,8 @@ pub async fn serve<S>(io: S, broker: Arc<Broker>, origin: Origin, shutdown: Canc
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let limits = broker.limits();
+    // For the whole life of the session: the client is told some of them.
+    let limits = Guard::into_inner(broker.limits());
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0)
@@ -188,6 +194,7 @@ where
         moment: Moment::now(),
         timer: Box::pin(tokio::time::sleep_until(armed)),
         armed,
+        limits,
         broker: broker.clone(),
     };
     session.open();
@@ -201,7 +208,7 @@ where
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     fn open(&mut self) {
-        let limits = self.broker.limits();
+        let limits = &self.limits;
         let (interval, timeout) = (limits.ping_interval.as_millis() as u64, limits.ping_timeout.as_millis() as u64);
         let text = engineio::open_packet(&super::random_sid(), interval, timeout, limits.max_payload);
         self.write_text(&text);
@@ -246,7 +253,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             self.stalled = None;
             if self.heartbeat.awaiting_pong {
                 // While nothing was read, no pong could be seen.
-                self.heartbeat.at = Instant::now() + self.broker.limits().ping_timeout;
+                self.heartbeat.at = Instant::now() + self.limits.ping_timeout;
             }
         }
         progress |= self.poll_read(cx)?;
@@ -347,7 +354,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         if self.expires.is_some_and(|at| at <= now) {
             return Err(End::Expired);
         }
-        if self.ws.get_mut().queued() > 0 && self.last_write + self.broker.limits().write_timeout <= now {
+        if self.ws.get_mut().queued() > 0 && self.last_write + self.limits.write_timeout <= now {
             return Err(End::SlowReader);
         }
         if self.heartbeat.at <= now {
@@ -357,7 +364,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             if !self.heartbeat.awaiting_pong {
                 self.write_text("2");
             }
-            self.heartbeat = Heartbeat { at: now + self.broker.limits().ping_timeout, awaiting_pong: true };
+            self.heartbeat = Heartbeat { at: now + self.limits.ping_timeout, awaiting_pong: true };
         }
         if self.info.as_ref().is_some_and(|info| info.at <= now) {
             self.repeat_info(now);
@@ -376,7 +383,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             next = next.min(info.at);
         }
         if self.ws.get_mut().queued() > 0 {
-            next = next.min(self.last_write + self.broker.limits().write_timeout);
+            next = next.min(self.last_write + self.limits.write_timeout);
         }
         next
     }
@@ -414,8 +421,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 self.dispatch(&source, head, Default::default())
             }
             engineio::Packet::Pong => {
-                self.heartbeat =
-                    Heartbeat { at: Instant::now() + self.broker.limits().ping_interval, awaiting_pong: false };
+                self.heartbeat = Heartbeat { at: Instant::now() + self.limits.ping_interval, awaiting_pong: false };
                 Ok(())
             }
             engineio::Packet::Close => Err(End::Left),
@@ -431,7 +437,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         };
         let complete = assembling.add(bytes);
         // Each message is within the limit; ten of them need not be.
-        if assembling.bytes() > 2 * self.broker.limits().max_payload {
+        if assembling.bytes() > 2 * self.limits.max_payload {
             return Err(End::TooLarge);
         }
         match self.assembling.take_if(|_| complete) {
@@ -496,7 +502,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     fn send_info(&mut self) {
         let Some(connection) = &self.connection else { return };
-        let info: Value = self.broker.info(connection.user());
+        let info: Value = self.broker.info(connection.user(), self.limits.max_payload);
         let id = self.next_id();
         self.pending.insert(id, Pending::Info);
         self.enqueue(packet::event("info", Some(id), &info));

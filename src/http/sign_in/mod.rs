@@ -110,13 +110,17 @@ impl SignIn {
         Ok(sign_in)
     }
 
-    /// Changes the effective token; cookies of the old one stop working.
+    /// Changes the effective token; cookies of the old one stop working, bus connections go on. The same token again changes
+    /// nothing.
     ///
     /// # Errors
     /// [`RandomError`] when there is no salt to be had; the old token stays.
     pub fn set_token(&self, token: Option<Secret>) -> Result<(), RandomError> {
         let token = match token {
             None => None,
+            Some(secret) if self.state.load().as_ref().is_some_and(|old| old.secret.matches(secret.expose())) => {
+                return Ok(());
+            }
             Some(secret) => {
                 let cookie = hash::make(secret.expose(), &hex::encode(random::<16>()?));
                 let verified = Mutex::new(vec![cookie.clone()]);
@@ -254,6 +258,23 @@ mod tests {
         }
         assert!(token.verified.lock().unwrap().len() <= KEPT_COOKIES);
         assert_eq!(token.check_cookie("sha512$x$1$y", false), Credential::Unseen);
+    }
+
+    #[test]
+    fn cookies_live_as_long_as_their_token() {
+        let sign_in = SignIn::new(Some(Secret::new("s3cret-token"))).unwrap();
+        let cookie = || sign_in.state.load().as_ref().unwrap().cookie.clone();
+        let works = |cookie: &str| {
+            let state = sign_in.state.load();
+            matches!(state.as_ref().unwrap().check_cookie(cookie, true), Credential::Right { .. })
+        };
+        let first = cookie();
+        sign_in.set_token(Some(Secret::new("s3cret-token"))).unwrap();
+        assert!(cookie() == first && works(&first));
+        sign_in.set_token(Some(Secret::new("another-token"))).unwrap();
+        assert!(!works(&first) && works(&cookie()));
+        sign_in.set_token(None).unwrap();
+        assert!(!sign_in.is_required());
     }
 
     #[test]
