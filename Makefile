@@ -14,7 +14,7 @@ help: ## Show this list
 
 run: page ## Build page and server, start it and print the URL to open (ARGS="--port 5001" for settings)
 	@cargo build --locked --profile $(PROFILE)
-	@exec $(CARGO_TARGET_DIR)/$(PROFILE)/outpost $(ARGS)
+	@exec "$(CARGO_TARGET_DIR)/$(PROFILE)/outpost" $(ARGS)
 
 test: ## Run every test: format, page, Rust, stock clients, faults, browser
 	@scripts/test.sh

@@ -4,21 +4,28 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-scripts/setup.sh rust
+scripts/setup.sh fuzz
 cargo +nightly --version >/dev/null 2>&1 || {
     echo "outpost: missing: a nightly compiler (rustup toolchain install nightly)" >&2
     exit 1
 }
 cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
 
+cargo metadata --locked --manifest-path fuzz/Cargo.toml --format-version 1 >/dev/null || {
+    echo "outpost: fuzz/Cargo.lock is behind; run: cargo metadata --manifest-path fuzz/Cargo.toml >/dev/null" >&2
+    exit 1
+}
+
 # The page is no part of what is fuzzed.
 export OUTPOST_PAGE=none
-[ $# -gt 0 ] || set -- packet frame subject interest session handshake sign_in
-cargo +nightly fuzz build
+if [ $# = 0 ]; then
+    mapfile -t all < <(cargo +nightly fuzz list)
+    set -- "${all[@]}"
+fi
 for target; do
     printf '\n=== %s, %s seconds\n' "$target" "${FUZZ_SECONDS:-600}"
     learnt=target/fuzz/$target
-    mkdir -p "$learnt"
+    mkdir -p "$learnt" "fuzz/corpus/$target"
     cargo +nightly fuzz run "$target" "$learnt" "fuzz/corpus/$target" -- \
         -max_total_time="${FUZZ_SECONDS:-600}" -timeout=10 -rss_limit_mb=1024 -max_len=4096 -print_final_stats=1
     if [ -n "${MINIMISE:-}" ]; then

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Makes this machine ready to build and to test: checks the tools, installs with apt what it may, and fetches npm packages.
-# Usage: scripts/setup.sh rust|build|lint|test|bench ...   Doing it again is quick: every step looks before it acts.
+# Usage: scripts/setup.sh rust|build|lint|test|bench|fuzz ...   Doing it again is quick: every step looks before it acts.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 RUST_WANTED=1.95
 NODE_WANTED=20.19
+# Where Debian puts servers, which is not on everybody's path.
+PATH=$PATH:/usr/sbin:/sbin
 
 say() { printf '%s\n' "$*"; }
 die() {
@@ -29,7 +31,9 @@ apt_install() {
     say "Installing $* with apt"
     local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends)
     as_root "${apt[@]}" "$@" >/dev/null 2>&1 && return
-    as_root apt-get -qq update && as_root "${apt[@]}" "$@" >/dev/null || die "$hint"
+    # The lists of packages may be old, or not there at all.
+    as_root apt-get -qq update || die "$hint"
+    as_root "${apt[@]}" "$@" >/dev/null || die "$hint"
 }
 
 # The first of the given programs that exists; functions of this script do not count.
@@ -39,13 +43,31 @@ first_of() {
     return 1
 }
 
+# Whether a compiler makes programs: one without the C library's headers is of no use. Usage: can_compile c|c++ COMPILER ...
+can_compile() {
+    local language=$1 folder result=0
+    shift
+    folder=$(mktemp -d)
+    printf '#include <stdlib.h>\nint main(void) { return EXIT_SUCCESS; }\n' |
+        "$@" -x "$language" -o "$folder/a.out" - >/dev/null 2>&1 || result=1
+    rm -rf "$folder"
+    return $result
+}
+
 rust() {
     local version
     version=$(cargo --version 2>/dev/null | cut -d' ' -f2) || true
     [ -n "$version" ] || die "missing: Rust $RUST_WANTED or newer; install it as https://rustup.rs says"
     at_least "$version" $RUST_WANTED || die "Rust $version is too old: $RUST_WANTED or newer is needed (rustup update stable)"
-    # Some dependencies have parts in C.
-    first_of "${CC:-cc}" gcc clang >/dev/null || apt_install gcc libc6-dev
+    # It links with cc, and some dependencies have parts in C.
+    can_compile c cc || apt_install gcc libc6-dev
+}
+
+# A part of the Rust toolchain that minimal installations lack.
+rust_component() {
+    cargo "$1" --version >/dev/null 2>&1 && return
+    say "Adding $2 to the Rust toolchain"
+    rustup component add "$2" >/dev/null 2>&1 || die "missing: $2; install it with: rustup component add $2"
 }
 
 node_js() {
@@ -69,7 +91,7 @@ npm_packages() {
 
 chromium() {
     if [ -n "${CHROMIUM:-}" ]; then
-        [ -x "$CHROMIUM" ] || die "CHROMIUM=$CHROMIUM is not a program"
+        first_of "$CHROMIUM" >/dev/null || die "CHROMIUM=$CHROMIUM is not a program"
     else
         first_of chromium chromium-browser google-chrome >/dev/null || apt_install chromium
     fi
@@ -77,13 +99,14 @@ chromium() {
 
 # The peer of the benchmarks. The package is only unpacked: installing it would start a service.
 nats_server() {
-    command -v nats-server >/dev/null && return
+    first_of nats-server >/dev/null && return
     [ -x target/peers/usr/sbin/nats-server ] && return
     command -v apt-get >/dev/null || die "missing: nats-server 2.9 or newer; put it on the PATH"
     say "Unpacking the package nats-server below target/peers/"
+    rm -rf target/peers
     mkdir -p target/peers
-    (cd target/peers && apt-get -qq download nats-server 2>/dev/null) ||
-        { as_root apt-get -qq update && (cd target/peers && apt-get -qq download nats-server 2>/dev/null); } ||
+    download() { (cd target/peers && apt-get -qq download nats-server >/dev/null 2>&1); }
+    download || { as_root apt-get -qq update 2>/dev/null && download; } ||
         die "missing: nats-server; install it, on Debian and Ubuntu with: sudo apt-get install nats-server"
     dpkg-deb --extract target/peers/nats-server_*.deb target/peers
 }
@@ -99,12 +122,15 @@ for what; do
         ;;
     lint)
         rust
+        rust_component fmt rustfmt
+        rust_component clippy clippy
         node_js
         npm_packages web
         npm_packages tests
         ;;
     test)
         rust
+        rust_component fmt rustfmt
         node_js
         npm_packages web
         npm_packages tests
@@ -114,6 +140,11 @@ for what; do
         rust
         nats_server
         ;;
-    *) die "scripts/setup.sh: what is '$what'? One of: rust build lint test bench" ;;
+    fuzz)
+        rust
+        # The fuzzer's own part is in C++.
+        can_compile c++ c++ || apt_install g++
+        ;;
+    *) die "scripts/setup.sh: what is '$what'? One of: rust build lint test bench fuzz" ;;
     esac
 done

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every test there is, part by part. All parts run even if one fails; the end is a table, and failure if any part failed.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 
 names=() results=() seconds=()
 passed=0 failed=0
@@ -29,9 +29,21 @@ rust_tests() {
     fi
 }
 
+# The path of the first of the given programs that exists.
+first_of() {
+    local name
+    for name; do type -P "$name" && return; done
+    return 1
+}
+
 peer_tests() {
-    CHROMIUM="${CHROMIUM:-$(command -v chromium || command -v chromium-browser || command -v google-chrome)}" \
-        OUTPOST_BIN="${OUTPOST_BIN:-$PWD/${CARGO_TARGET_DIR:-target}/debug/outpost}" npm --prefix tests test
+    local target browser
+    # Wherever cargo is told to build.
+    target=$(cargo metadata --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
+    browser=$(first_of ${CHROMIUM:+"$CHROMIUM"} chromium chromium-browser google-chrome)
+    # A relative path is one from here, not from the tests' folder.
+    case $browser in /*) ;; *) browser=$PWD/$browser ;; esac
+    CHROMIUM=$browser OUTPOST_BIN=${OUTPOST_BIN:-$target/debug/outpost} npm --prefix tests test
 }
 
 part setup scripts/setup.sh test
