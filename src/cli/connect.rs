@@ -10,7 +10,7 @@ use super::{
     target::Target,
 };
 use crate::{
-    bus::{Client, ConnectOptions, Trust},
+    bus::{Client, ConnectOptions, Error, Trust},
     config::{Config, Secret, address},
     host::connection_info::ConnectionInfo,
 };
@@ -35,14 +35,20 @@ pub(super) struct BusFlags {
 }
 
 impl BusFlags {
-    /// Connects as the account.
+    /// Connects as the account, for as long as the connection holds.
     pub async fn connect(&self, flags: Flags) -> anyhow::Result<Client> {
-        self.open(flags, false).await
+        open(self.options(flags, false)?).await
     }
 
-    /// Connects as the system account where its password can be read, else as the account.
-    pub async fn connect_as_system(&self, flags: Flags) -> anyhow::Result<Client> {
-        self.open(flags, true).await
+    /// Connects as the account, and again whenever the connection is lost.
+    pub async fn listen(&self, flags: Flags) -> anyhow::Result<Client> {
+        stay(self.options(flags, false)?).await
+    }
+
+    /// Connects as the system account where its password can be read, else as the account, and again whenever the
+    /// connection is lost.
+    pub async fn listen_as_system(&self, flags: Flags) -> anyhow::Result<Client> {
+        stay(self.options(flags, true)?).await
     }
 
     /// The server that runs with these settings on this machine, unless another one was named.
@@ -58,10 +64,10 @@ impl BusFlags {
         Ok(flags.and(self.flags.0.clone()).load()?.config)
     }
 
-    async fn open(&self, flags: Flags, as_system: bool) -> anyhow::Result<Client> {
+    fn options(&self, flags: Flags, as_system: bool) -> anyhow::Result<ConnectOptions> {
         let config = self.load(flags.clone())?;
         let given = self.token.clone().map(Secret::new);
-        let mut options = match &self.server {
+        Ok(match &self.server {
             Some(url) => {
                 let (url, token) = split_token(url);
                 ConnectOptions { token: given.or(token).or(config.auth_token), ..ConnectOptions::new(url) }
@@ -83,17 +89,32 @@ impl BusFlags {
                     ..ConnectOptions::new(url)
                 }
             }
-        };
-        options.reconnect = true;
-        let address = options.address.clone();
-        let client = Client::connect(options)?;
-        let signed_in = tokio::time::timeout(SIGN_IN_TIMEOUT, client.connected()).await;
-        signed_in
-            .map_err(|_| anyhow!("no answer from {address} within {} s", SIGN_IN_TIMEOUT.as_secs()))?
-            .with_context(|| {
-                format!("can't sign in to {address}; the token of a server is shown by `outpost token` on its machine")
-            })?;
-        Ok(client)
+        })
+    }
+}
+
+/// Connects once: a server that is not there is an error, not something to wait for.
+async fn open(options: ConnectOptions) -> anyhow::Result<Client> {
+    signed_in(ConnectOptions { reconnect: false, ..options }).await
+}
+
+/// Connects once to see that it works, and then for as long as it takes.
+async fn stay(options: ConnectOptions) -> anyhow::Result<Client> {
+    open(options.clone()).await?.close();
+    signed_in(ConnectOptions { reconnect: true, ..options }).await
+}
+
+async fn signed_in(options: ConnectOptions) -> anyhow::Result<Client> {
+    let address = options.address.clone();
+    let client = Client::connect(options)?;
+    let signed_in = tokio::time::timeout(SIGN_IN_TIMEOUT, client.connected()).await;
+    match signed_in.map_err(|_| anyhow!("no answer from {address} within {} s", SIGN_IN_TIMEOUT.as_secs()))? {
+        Ok(()) => Ok(client),
+        // Too many connections or attempts: another token would not help.
+        Err(error @ Error::SignIn { .. }) if !error.is_code(429) => Err(error).with_context(|| {
+            format!("can't sign in to {address}; the token of a server is shown by `outpost token` on its machine")
+        }),
+        Err(error) => Err(error).with_context(|| format!("no connection to {address}")),
     }
 }
 

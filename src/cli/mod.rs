@@ -31,7 +31,7 @@ use clap::{Parser, Subcommand};
 use thiserror::Error;
 
 use self::flags::{Flags, LocateFlags};
-use crate::{config, host::process};
+use crate::{bus, config, host::process};
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -98,7 +98,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     run(cli).unwrap_or_else(|error| {
         let _ = writeln!(io::stderr(), "outpost: {}", one_line(&format!("{error:#}")));
-        let is_usage = error.is::<config::Error>() || error.is::<BadUsage>();
+        let is_usage = error.is::<config::Error>()
+            || error.is::<BadUsage>()
+            || matches!(error.downcast_ref(), Some(bus::Error::InvalidSubject(_)));
         ExitCode::from(if is_usage { 2 } else { 1 })
     })
 }
@@ -125,10 +127,15 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 
 /// Prints to standard output; a reader that has gone, as in `outpost man | head`, is no failure.
 fn print(text: impl AsRef<[u8]>) -> anyhow::Result<()> {
+    print_on(text).map(drop)
+}
+
+/// Prints to standard output; tells whether there is somebody who reads on, as there is not in `outpost sub x | head`.
+fn print_on(text: impl AsRef<[u8]>) -> anyhow::Result<bool> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_ref()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => Ok(result?),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        result => Ok(result.map(|()| true)?),
     }
 }
 

@@ -6,10 +6,11 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use serde_json::{Map, Value, json};
 
 use super::{
+    BadUsage,
     connect::{BusFlags, block_on},
     flags::Flags,
     print,
@@ -48,7 +49,8 @@ pub(super) fn run(flags: Flags, args: Args) -> anyhow::Result<ExitCode> {
     if as_json {
         print(format!("{}\n", json!({"count": published.count, "bytes": published.bytes})))?;
     } else {
-        print(format!("{} bytes to {}\n", published.bytes, subscribers(published.count)))?;
+        let bytes = if published.bytes == 1 { "byte" } else { "bytes" };
+        print(format!("{} {bytes} to {}\n", published.bytes, subscribers(published.count)))?;
     }
     // Scripts want to know when nobody heard.
     Ok(if published.count > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -82,7 +84,7 @@ pub(super) fn headers(arguments: &[String]) -> anyhow::Result<Option<Value>> {
     let mut map = Map::new();
     for argument in arguments {
         let Some((name, text)) = argument.split_once('=').filter(|(name, _)| !name.is_empty()) else {
-            bail!("--header {argument:?}: expected NAME=VALUE");
+            return Err(BadUsage(format!("--header {argument:?}: expected NAME=VALUE")).into());
         };
         map.insert(name.into(), value(text));
     }
@@ -91,7 +93,10 @@ pub(super) fn headers(arguments: &[String]) -> anyhow::Result<Option<Value>> {
 
 /// A number of seconds from the command line.
 pub(super) fn seconds(number: f64) -> anyhow::Result<Duration> {
-    Duration::try_from_secs_f64(number).with_context(|| format!("{number} is no number of seconds"))
+    // Longer times overflow the clock on some systems.
+    const LONGEST: f64 = 366.0 * 86_400.0;
+    let seconds = Duration::try_from_secs_f64(number).ok().filter(|_| number <= LONGEST);
+    seconds.ok_or_else(|| BadUsage(format!("{number}: allowed: a number of seconds from 0 to {LONGEST}")).into())
 }
 
 #[cfg(test)]
@@ -111,5 +116,13 @@ mod tests {
         assert_eq!(headers(&[]).unwrap(), None);
         assert!(headers(&["=1".into()]).is_err());
         assert!(headers(&["a".into()]).is_err());
+    }
+
+    #[test]
+    fn times_are_ones_that_clocks_know() {
+        assert_eq!(seconds(1.5).unwrap(), Duration::from_millis(1500));
+        for wrong in [-1.0, f64::NAN, f64::INFINITY, 1e15, 1e300] {
+            assert!(seconds(wrong).unwrap_err().is::<BadUsage>(), "{wrong}");
+        }
     }
 }

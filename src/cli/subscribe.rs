@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{
     connect::{BusFlags, block_on},
     flags::Flags,
-    print,
+    print_on,
 };
 use crate::bus::{Message, SubscribeOptions};
 
@@ -28,13 +28,14 @@ pub(super) struct Args {
 pub(super) fn run(flags: Flags, args: Args) -> anyhow::Result<ExitCode> {
     let as_json = args.bus.json;
     block_on(async {
-        let client = args.bus.connect(flags).await?;
+        let client = args.bus.listen(flags).await?;
         let options = SubscribeOptions { queue: args.queue, ..SubscribeOptions::default() };
         let mut subscription = client.subscribe_with(&args.pattern, options).await?;
         let mut left = args.count.unwrap_or(u64::MAX);
-        while left > 0 {
+        let mut is_read = true;
+        while left > 0 && is_read {
             let message = subscription.recv().await?;
-            print(line(&message, as_json))?;
+            is_read = print_on(line(&message, as_json))?;
             left -= 1;
         }
         anyhow::Ok(())

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{
     connect::{BusFlags, block_on},
     flags::Flags,
-    print,
+    print_on,
     subscribe::plain,
 };
 use crate::bus::{Message, SubscribeOptions};
@@ -33,13 +33,14 @@ const MAX_WAITING: usize = 65_536;
 pub(super) fn run(flags: Flags, args: Args) -> anyhow::Result<ExitCode> {
     let as_json = args.bus.json;
     block_on(async {
-        let client = args.bus.connect_as_system(flags).await?;
+        let client = args.bus.listen_as_system(flags).await?;
         let options = SubscribeOptions { max_messages: MAX_WAITING, ..SubscribeOptions::default() };
         let mut subscription = client.subscribe_with(&args.pattern, options).await?;
         let mut left = args.count.unwrap_or(u64::MAX);
-        while left > 0 {
+        let mut is_read = true;
+        while left > 0 && is_read {
             let message = subscription.recv().await?;
-            print(if as_json { json_line(&message, args.payload) } else { line(&message, args.payload) })?;
+            is_read = print_on(if as_json { json_line(&message, args.payload) } else { line(&message, args.payload) })?;
             left -= 1;
         }
         anyhow::Ok(())

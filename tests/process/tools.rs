@@ -1,6 +1,6 @@
 //! The bus commands, against a server of their own.
 
-use std::{io::Read as _, process::Stdio};
+use std::{io::Read as _, net::TcpListener, process::Stdio};
 
 use serde_json::{Value, json};
 
@@ -90,4 +90,74 @@ fn bench_measures_every_workload() {
     }
     let table = home.run(&[], &["bench", "request", "-n", "10"]);
     assert!(text(&table.stdout).contains("latency p99.9"), "{}", text(&table.stdout));
+}
+
+#[test]
+fn what_cannot_be_meant_exits_with_2_before_anything_is_asked() {
+    let home = Home::new();
+    for arguments in [
+        &["pub", "x", "1", "-H", "k"][..],
+        &["pub", "x", "1", "--wait", "-1"],
+        &["request", "x", "--timeout", "nan"],
+        &["request", "x", "--timeout", "1e30"],
+        &["bench", "pub", "-n", "0"],
+        &["bench", "pub", "-n", "99999999999999999"],
+        &["bench", "pub", "--size", "99999999"],
+        &["bench", "fanout", "--subscribers", "0"],
+        &["bench", "request", "--in-flight", "0"],
+    ] {
+        let output = home.run(&[], arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stderr));
+    }
+    let _server = home.serve(&[]);
+    for arguments in [&["pub", "a b", "1"][..], &["request", "a.*", "1"], &["sub", "a..b"], &["tap", "a.>.b"]] {
+        let output = home.run(&[], arguments);
+        let said = text(&output.stderr);
+        assert!(output.status.code() == Some(2) && said.contains("invalid subject"), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_is_not_waited_for() {
+    let home = Home::new();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for command in [&["pub", "x", "1"][..], &["sub", "x"], &["request", "x"], &["tap"]] {
+        let output = home.run(&[], &[command, &["--server", &format!("http://{free}")]].concat());
+        let said = text(&output.stderr);
+        assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{command:?}: {said}");
+        assert!(said.contains("Connection refused") && !said.contains("outpost token"), "{command:?}: {said}");
+    }
+}
+
+#[test]
+fn another_token_is_only_asked_for_where_it_would_help() {
+    let home = Home::new();
+    let _server = home.serve(&[("OUTPOST_MAX_CONNECTIONS_PER_USER", "1")]);
+    let output = home.run(&[], &["bench", "connections", "-n", "2"]);
+    let said = text(&output.stderr);
+    assert!(said.contains("connection limit reached") && !said.contains("outpost token"), "{said}");
+}
+
+#[test]
+fn listening_ends_when_nobody_reads() {
+    let home = Home::new();
+    let _server = home.serve(&[]);
+    let subject = format!("x.{SCOPE}");
+    for command in [&["sub", &subject][..], &["tap", &subject]] {
+        let mut child = home.outpost(&[], command).stdout(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let status = until("the end", || {
+            home.run(&[], &["pub", &subject, "1"]);
+            child.try_wait().unwrap()
+        });
+        assert!(status.success(), "{command:?}: {status}");
+    }
+}
+
+#[test]
+fn large_messages_can_be_measured() {
+    let home = Home::new();
+    let _server = home.serve(&[]);
+    let run = home.run(&[], &["bench", "pub", "-n", "40", "--size", "5000000", "--json"]);
+    assert_eq!(json(&run.stdout)["count"], 40, "{}", text(&run.stderr));
 }

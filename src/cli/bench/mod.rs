@@ -5,9 +5,9 @@ mod report;
 mod server;
 mod workload;
 
-use std::process::ExitCode;
+use std::{ops::RangeInclusive, process::ExitCode};
 
-use clap::ValueEnum;
+use clap::{ValueEnum, builder::RangedU64ValueParser, value_parser};
 
 use self::{progress::Progress, report::Report, server::ServerProcess};
 use super::{
@@ -22,19 +22,23 @@ pub(super) struct Args {
     #[arg(value_enum)]
     workload: Workload,
     /// Messages, requests or connections; each workload has a default of its own
-    #[arg(long, short = 'n', value_name = "COUNT")]
+    #[arg(long, short = 'n', value_name = "COUNT", value_parser = value_parser!(u64).range(1..=1_000_000_000))]
     count: Option<u64>,
     /// Payload bytes
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 128, value_parser = number(0..=7_900_000))]
     size: usize,
     /// Subscribers of fanout
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = number(1..=10_000))]
     subscribers: usize,
     /// Requests under way at a time
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = number(1..=10_000))]
     in_flight: usize,
     #[command(flatten)]
     bus: BusFlags,
+}
+
+fn number(range: RangeInclusive<u64>) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(range)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -59,7 +63,7 @@ pub(super) fn run(flags: Flags, args: Args) -> anyhow::Result<ExitCode> {
             Workload::Pub => workload::publish(&args, flags, 1, args.count.unwrap_or(200_000), &progress).await?,
             Workload::Fanout => {
                 let count = args.count.unwrap_or(20_000);
-                workload::publish(&args, flags, args.subscribers.max(1), count, &progress).await?
+                workload::publish(&args, flags, args.subscribers, count, &progress).await?
             }
             Workload::Request => workload::request(&args, flags, args.count.unwrap_or(50_000), &progress).await?,
             Workload::Connections => workload::connections(&args, flags, args.count.unwrap_or(50), &progress).await?,

@@ -20,8 +20,9 @@ use crate::{
     cli::flags::Flags,
 };
 
-/// Messages that may be under way between a publisher and the slowest subscriber.
-const WINDOW: u64 = 1024;
+/// Messages that may be under way between a publisher and the slowest subscriber, and their bytes.
+const WINDOW: usize = 1024;
+const WINDOW_BYTES: usize = 32 << 20;
 /// How long a single answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Payloads begin with the time they were sent: nanoseconds since the start.
@@ -58,20 +59,24 @@ pub(super) async fn publish(
     let subject = subject(&publisher, "messages");
     let started = Instant::now();
     let taken = Arc::new(Taken::default());
+    // A reader says how far it is a few times in each window.
+    let window = (WINDOW_BYTES / args.size.max(STAMP_BYTES)).clamp(1, WINDOW) as u64;
+    let batch = (window / 16).max(1);
     let mut readers: Vec<JoinHandle<anyhow::Result<Vec<Duration>>>> = Vec::new();
     for number in 0..subscribers {
         let client = args.bus.connect(flags.clone()).await?;
         let subscription = client.subscribe(&subject).await?;
         taken.slots.lock().push(AtomicU64::new(0).into());
-        readers.push(tokio::spawn(read(subscription, number, count, started, taken.clone(), progress.counter())));
+        let (taken, counter) = (taken.clone(), progress.counter());
+        readers.push(tokio::spawn(read(subscription, number, count, started, taken, batch, counter)));
     }
     progress.expect(count * subscribers as u64);
     let slots = taken.slots.lock().clone();
     let begun = Instant::now();
     for sent in 0..count {
-        while sent >= taken.slowest(&slots) + WINDOW {
+        while sent >= taken.slowest(&slots) + window {
             let moved = taken.moved.notified();
-            if sent >= taken.slowest(&slots) + WINDOW {
+            if sent >= taken.slowest(&slots) + window {
                 tokio::time::timeout(PATIENCE, moved).await.context("a subscriber gets nothing any more")?;
             }
         }
@@ -104,18 +109,19 @@ async fn read(
     count: u64,
     started: Instant,
     taken: Arc<Taken>,
+    batch: u64,
     progress: impl Fn(u64),
 ) -> anyhow::Result<Vec<Duration>> {
     let slot = taken.slots.lock().get(number).cloned().context("a reader has a slot")?;
-    let mut latencies = Vec::with_capacity(usize::try_from(count)?);
+    let mut latencies = Vec::with_capacity(usize::try_from(count)?.min(1 << 20));
     for n in 1..=count {
         let next = tokio::time::timeout(PATIENCE, subscription.recv());
         let message = next.await.with_context(|| format!("message {n} of {count} did not arrive"))??;
         latencies.push(age(started, message.payload()));
         slot.store(n, Ordering::Relaxed);
-        if n % 64 == 0 || n == count {
+        if n % batch == 0 || n == count {
             taken.moved.notify_waiters();
-            progress(if n % 64 == 0 { 64 } else { n % 64 });
+            progress(if n % batch == 0 { batch } else { n % batch });
         }
     }
     Ok(latencies)
@@ -143,7 +149,7 @@ pub(super) async fn request(args: &Args, flags: Flags, count: u64, progress: &Pr
             progress.add(1);
             anyhow::Ok(sent.elapsed())
         })
-        .buffer_unordered(args.in_flight.max(1))
+        .buffer_unordered(args.in_flight)
         .try_collect()
         .await?;
     let took = begun.elapsed();
