@@ -60,8 +60,8 @@ pub(super) fn decide(request: &Parts, about: &Representation) -> Answer {
     if about.varies {
         head = head.header(VARY, "Accept-Encoding");
     }
-    if let Some(modified) = about.modified {
-        head = head.header(LAST_MODIFIED, httpdate::fmt_http_date(modified));
+    if let Some(date) = about.modified.and_then(http_date) {
+        head = head.header(LAST_MODIFIED, date);
     }
     if is_unchanged(request, about) {
         return done(head.status(StatusCode::NOT_MODIFIED));
@@ -125,6 +125,13 @@ fn is_unchanged(request: &Parts, about: &Representation) -> bool {
     matches!((since, about.modified), (Some(since), Some(modified)) if whole_seconds(modified) <= since)
 }
 
+/// A time as HTTP writes it. Files may claim to be from before 1970 or after 9999, which HTTP cannot say.
+fn http_date(time: SystemTime) -> Option<String> {
+    const YEAR_10000: u64 = 253_402_300_800;
+    let since = time.duration_since(UNIX_EPOCH).ok()?;
+    (since.as_secs() < YEAR_10000).then(|| httpdate::fmt_http_date(time))
+}
+
 /// HTTP dates have no fractions.
 fn whole_seconds(time: SystemTime) -> SystemTime {
     time.duration_since(UNIX_EPOCH).map_or(time, |since| UNIX_EPOCH + Duration::from_secs(since.as_secs()))
@@ -186,4 +193,35 @@ fn stream_file(file: tokio::fs::File, start: u64, length: u64) -> Body {
         Ok::<_, std::io::Error>((read > 0).then(|| (buffer.freeze(), (file, None, left))))
     });
     Body::from_stream(pieces)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    #[test]
+    fn files_from_another_time_have_no_date() {
+        for (modified, date) in [
+            (UNIX_EPOCH, Some("Thu, 01 Jan 1970 00:00:00 GMT")),
+            (UNIX_EPOCH - Duration::from_secs(1), None),
+            (UNIX_EPOCH + Duration::from_secs(253_402_300_799), Some("Fri, 31 Dec 9999 23:59:59 GMT")),
+            (UNIX_EPOCH + Duration::from_secs(253_402_300_800), None),
+        ] {
+            let about = Representation {
+                mime: "text/plain",
+                cache: "no-cache",
+                etag: "W/\"x\"".into(),
+                modified: Some(modified),
+                coding: Coding::Identity,
+                varies: false,
+                length: 1,
+            };
+            let (request, ()) = Request::new(()).into_parts();
+            let Answer::Whole(head) = decide(&request, &about) else { panic!("everything is sent") };
+            let head = head.body(()).unwrap();
+            assert_eq!(head.headers().get(LAST_MODIFIED).map(|value| value.to_str().unwrap()), date);
+        }
+    }
 }
