@@ -58,6 +58,24 @@ describe('Assembler', () => {
     expect(assembler.push('x')).toBeUndefined();
   });
 
+  test('has a bound: the oldest incomplete message goes first', () => {
+    const begin = (id: string, bytes = 5) =>
+      deliver(split('a', id, 0, new Uint8Array(bytes * 2), undefined, bytes)[0] ?? []);
+    const end = (id: string) => deliver(split('a', id, 0, new Uint8Array(10), undefined, 5)[1] ?? []);
+    const few = new Assembler(2);
+    for (const id of ['1', '2', '3']) few.push(begin(id));
+    expect(few.pending).toBe(2);
+    expect(few.push(end('1'))).toBeUndefined();
+    expect(few.push(end('2'))?.raw).toHaveLength(10);
+    const small = new Assembler(100, 12);
+    for (const id of ['1', '2']) small.push(begin(id));
+    small.push(end('1'));
+    for (const id of ['3', '4']) small.push(begin(id));
+    expect(small.pending).toBe(2);
+    small.push(begin('5', 20));
+    expect(small.pending).toBe(0);
+  });
+
   test('forgets what stays incomplete', () => {
     vi.useFakeTimers();
     const assembler = new Assembler();

@@ -36,14 +36,26 @@ export function split(
   return frames;
 }
 
+/** Messages a subscription may have in parts, and their bytes; beyond either the oldest are given up. */
+const MAX_PARTIALS = 1024;
+const MAX_PARTIAL_BYTES = 256 * 2 ** 20;
+
 interface Partial {
   since: number;
+  bytes: number;
   chunks: Uint8Array[];
 }
 
 /** Puts the chunks that one subscription receives back together. */
 export class Assembler {
+  /** Oldest first, as maps are. */
   readonly #partials = new Map<string, Partial>();
+  #bytes = 0;
+
+  constructor(
+    private readonly maxPartials = MAX_PARTIALS,
+    private readonly maxBytes = MAX_PARTIAL_BYTES,
+  ) {}
 
   /** Takes the argument of one delivery; returns the message it completes, if it does. */
   push(argument: unknown): Message | undefined {
@@ -53,17 +65,22 @@ export class Assembler {
     let partial = this.#partials.get(id);
     if (seq !== (partial?.chunks.length ?? 0)) {
       // A chunk went missing: neither this one nor the rest can make a message.
-      this.#partials.delete(id);
+      this.#forget(id);
       return undefined;
     }
     if (!partial && done) return new Message(subject, encoding, raw, headers);
     if (!partial) {
       this.#expire();
-      this.#partials.set(id, (partial = { since: Date.now(), chunks: [] }));
+      this.#partials.set(id, (partial = { since: Date.now(), bytes: 0, chunks: [] }));
     }
     partial.chunks.push(raw);
-    if (!done) return undefined;
-    this.#partials.delete(id);
+    partial.bytes += raw.length;
+    this.#bytes += raw.length;
+    if (!done) {
+      this.#makeRoom();
+      return undefined;
+    }
+    this.#forget(id);
     return new Message(subject, encoding, concatenate(partial.chunks), headers);
   }
 
@@ -74,7 +91,19 @@ export class Assembler {
 
   #expire(): void {
     const oldest = Date.now() - MAX_AGE_MS;
-    for (const [id, partial] of this.#partials) if (partial.since < oldest) this.#partials.delete(id);
+    for (const [id, partial] of this.#partials) if (partial.since < oldest) this.#forget(id);
+  }
+
+  #makeRoom(): void {
+    for (const id of this.#partials.keys()) {
+      if (this.#partials.size <= this.maxPartials && this.#bytes <= this.maxBytes) return;
+      this.#forget(id);
+    }
+  }
+
+  #forget(id: string): void {
+    this.#bytes -= this.#partials.get(id)?.bytes ?? 0;
+    this.#partials.delete(id);
   }
 }
 

@@ -166,6 +166,20 @@ describe('publish and subscribe', () => {
 });
 
 describe('requests', () => {
+  test('wait for an inbox that is refused no longer than they may take', async () => {
+    broker.refuse = (event, subject) =>
+      event === 'subscribe' && subject.startsWith('_INBOX') ? { error: 'Error: limit', code: 429 } : undefined;
+    const client = await connect();
+    const failure = client.request('svc', 1, { timeoutMs: 500 }).catch((error: unknown) => error);
+    await settle(500);
+    expect(codeOf(await failure)).toBe(408);
+    broker.refuse = () => undefined;
+    client.subscribe('svc', (message) => client.respond(message, 'ok'));
+    const answer = client.request('svc', 1);
+    await settle(5000);
+    expect((await answer).data).toBe('ok');
+  });
+
   const serve = (client: Client, subject: string, answer: (message: Message) => void) => {
     client.subscribe(subject, answer, '0');
   };

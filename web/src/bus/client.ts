@@ -214,8 +214,10 @@ export class Client {
 
   /** Sends a request and yields its responses, those with an `error` header included. */
   async *requestMany(subject: string, data: unknown, options: RequestManyOptions = {}): AsyncGenerator<Message> {
-    await this.connected(options.timeoutMs);
-    await this.#inbox.ready;
+    const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    const deadline = Date.now() + timeoutMs;
+    await this.connected(timeoutMs);
+    await this.#inboxReady(subject, deadline - Date.now());
     const replies = this.#inbox.expect(options.maxWaitMs ?? DEFAULT_TIMEOUT_MS, options.maxMessages);
     const headers = { ...options.headers, 'CN-Reply': replies.subject };
     // A response can overtake the acknowledgement, so the stream is read while the publish is still under way.
@@ -231,6 +233,19 @@ export class Client {
   /** Answers a request; a message that is none is left alone. */
   respond(request: Message, data: unknown, headers?: Headers): void {
     if (request.reply) this.send(request.reply, data, headers);
+  }
+
+  /** A server that refuses the inbox is asked again for ever; whoever has a request waits no longer than it may take. */
+  #inboxReady(subject: string, timeoutMs: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const timer = Number.isFinite(timeoutMs)
+        ? setTimeout(() => reject(timeoutError(`request to '${subject}'`)), timeoutMs)
+        : undefined;
+      void this.#inbox.ready.then(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
   }
 
   #checkPublish(subject: string): void {
