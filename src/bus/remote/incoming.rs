@@ -43,9 +43,9 @@ pub(super) fn receive(
             return Ok(Event::Info(info(remote, argument)));
         }
         "permission" => permission(core, argument),
-        "rpc-request" => call(core, CallKind::Rpc, packet.id, argument, attachments),
-        "fast-rpc-request" => call(core, CallKind::FastRpc, packet.id, argument, attachments),
-        "rpc-raw-request" => call(core, CallKind::RpcRaw, None, argument, attachments),
+        "rpc-request" => call(core, remote, CallKind::Rpc, packet.id, argument, attachments),
+        "fast-rpc-request" => call(core, remote, CallKind::FastRpc, packet.id, argument, attachments),
+        "rpc-raw-request" => call(core, remote, CallKind::RpcRaw, None, argument, attachments),
         pattern => {
             if let Some(chunk) = chunk(argument, &attachments) {
                 core.deliver(pattern, chunk);
@@ -93,7 +93,14 @@ fn chunk(argument: Raw<'_>, attachments: &[Bytes]) -> Option<Chunk> {
 }
 
 /// A call of a service of this client (§20.5).
-fn call(core: &Arc<Core>, kind: CallKind, id: Option<u64>, argument: Raw<'_>, attachments: SmallVec<[Bytes; 1]>) {
+fn call(
+    core: &Arc<Core>,
+    remote: &Remote,
+    kind: CallKind,
+    id: Option<u64>,
+    argument: Raw<'_>,
+    attachments: SmallVec<[Bytes; 1]>,
+) {
     let text = |name: &str| argument.field(name).and_then(|value| value.as_str()).map(|text| text.into_owned());
     let (Some(subject), Some(pattern)) = (text("subject"), text("pattern")) else { return };
     let request = text("requestId");
@@ -101,7 +108,7 @@ fn call(core: &Arc<Core>, kind: CallKind, id: Option<u64>, argument: Raw<'_>, at
     else {
         return;
     };
-    let answering = core.clone();
+    let (answering, session) = (core.clone(), remote.outgoing.session());
     let reply = move |fields: crate::broker::rpc::Fields| {
         let Some(remote) = answering.link().remote() else { return };
         let text = String::from_utf8_lossy(&fields.text).into_owned();
@@ -115,7 +122,7 @@ fn call(core: &Arc<Core>, kind: CallKind, id: Option<u64>, argument: Raw<'_>, at
             }
             (None, None) => return,
         };
-        remote.outgoing.push_control(packet);
+        remote.outgoing.push_answer(session, packet);
     };
     core.calls.receive(IncomingCall {
         subject: subject.into(),

@@ -55,6 +55,8 @@ struct Inner {
     control: VecDeque<Packet>,
     application: VecDeque<Packet>,
     bytes: usize,
+    /// Grows whenever a connection is lost.
+    session: u64,
     open: bool,
     closed: bool,
 }
@@ -78,6 +80,22 @@ impl Outgoing {
     pub fn push_control(&self, packet: Packet) {
         let mut inner = self.inner.lock();
         if !inner.closed {
+            inner.control.push_back(packet);
+            drop(inner);
+            self.ready.notify_one();
+        }
+    }
+
+    /// Names the present connection for [`Outgoing::push_answer`].
+    pub fn session(&self) -> u64 {
+        self.inner.lock().session
+    }
+
+    /// Adds the answer to something that the server asked on a connection, unless that has gone: acknowledgement ids count
+    /// from 0 on each, so on the next one it would answer something else.
+    pub fn push_answer(&self, session: u64, packet: Packet) {
+        let mut inner = self.inner.lock();
+        if !inner.closed && inner.session == session {
             inner.control.push_back(packet);
             drop(inner);
             self.ready.notify_one();
@@ -173,6 +191,7 @@ impl Outgoing {
         inner.open = open;
         if !open {
             // What the old connection was to be told means nothing on the next one.
+            inner.session += 1;
             inner.control.clear();
         }
         drop(inner);
@@ -236,6 +255,21 @@ mod tests {
         out.set_open(true);
         assert_eq!(body(out.try_next()), Some("b".into()));
         assert_eq!(out.inner.lock().bytes, 0);
+    }
+
+    #[test]
+    fn answers_are_for_the_connection_that_was_asked_on() {
+        let out = Outgoing::new(10, 10_000);
+        out.set_open(true);
+        let session = out.session();
+        out.push_answer(session, Packet::Raw("in time".into()));
+        assert_eq!(body(out.try_next()), Some("in time".into()));
+        out.set_open(false);
+        out.set_open(true);
+        out.push_answer(session, Packet::Raw("too late".into()));
+        assert_eq!(body(out.try_next()), None);
+        out.push_answer(out.session(), Packet::Raw("again".into()));
+        assert_eq!(body(out.try_next()), Some("again".into()));
     }
 
     #[tokio::test]
