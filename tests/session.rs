@@ -106,6 +106,33 @@ impl Peer {
         self.send_binary(payload).await;
     }
 
+    /// Sends what arrives at the server in one piece: texts, those with `#` and a letter at the end as publishes with such a payload.
+    async fn send_together(&mut self, messages: &[&str]) {
+        for message in messages {
+            let (text, payload) = message.split_once('#').unwrap_or((message, ""));
+            self.ws.feed(Message::text(text.replace("RAW", r#"{"_placeholder":true,"num":0}"#))).await.unwrap();
+            if !payload.is_empty() {
+                self.ws.feed(Message::binary(payload.as_bytes().to_vec())).await.unwrap();
+            }
+        }
+        self.ws.flush().await.unwrap();
+    }
+
+    /// The next messages, payloads behind `#`, what is the same in all deliveries left out.
+    async fn hear(&mut self, count: usize) -> Vec<String> {
+        let mut heard = Vec::new();
+        for _ in 0..count {
+            let mut text = self.text().await;
+            if text.starts_with("451-") {
+                text = text.replace(r#"{"_placeholder":true,"num":0}"#, "RAW");
+                text.push('#');
+                text.push_str(&String::from_utf8(self.binary().await).unwrap());
+            }
+            heard.push(text);
+        }
+        heard
+    }
+
     async fn is_closed(&mut self) -> bool {
         !matches!(self.next().await, Some(Message::Text(_) | Message::Binary(_)))
     }
@@ -400,4 +427,157 @@ async fn wire_025_info_is_repeated_until_it_is_acknowledged() {
         assert_eq!(next, Message::text("2"));
         peer.send("3").await;
     }
+}
+
+#[tokio::test]
+async fn wire_055_what_arrives_together_is_handled_in_order() {
+    let server = Server::open();
+    let mut peer = server.peer().await;
+    peer.send_together(&[
+        r#"421["subscribe",{"subject":"a.*","queue":"q"}]"#,
+        r#"451-2["publish",["a.x","i",0,1,0,RAW]]#1"#,
+        r#"451-3["publish",["a.y","i",0,1,0,RAW,{"h":1}]]#2"#,
+        r#"451-["publish",["a.y","i",0,1,0,RAW]]#3"#,
+        r#"451-4["publish",["b","i",0,1,0,RAW]]#4"#,
+        r#"425["subscribe",{"subject":"b","queue":"q"}]"#,
+        r#"451-6["publish",["b","i",0,1,0,RAW]]#5"#,
+        r#"451-7["publish",["a.\u0078","i",0,1,0,RAW]]#6"#,
+        r#"451-8["publish",["a..x","i",0,1,0,RAW]]#7"#,
+        r#"451-9["publish",["a.x","i",0,1,0]]#8"#,
+        r#"4210["unsubscribe",{"subject":"a.*"}]"#,
+        r#"451-11["publish",["a.x","i",0,1,0,RAW]]#9"#,
+        r#"451-12["publish",["b","i",0,1,0,RAW]]#0"#,
+    ])
+    .await;
+    let expected = [
+        r#"431[{"status":"added"}]"#,
+        r#"451-["a.*",{"subject":"a.x","data":["i",0,1,0,RAW]}]#1"#,
+        r#"451-["a.*",{"subject":"a.y","data":["i",0,1,0,RAW,{"h":1}]}]#2"#,
+        r#"451-["a.*",{"subject":"a.y","data":["i",0,1,0,RAW]}]#3"#,
+        r#"432[{"count":1}]"#,
+        r#"433[{"count":1}]"#,
+        r#"434[{"count":0}]"#,
+        r#"435[{"status":"added"}]"#,
+        r#"451-["b",{"subject":"b","data":["i",0,1,0,RAW]}]#5"#,
+        r#"436[{"count":1}]"#,
+        r#"451-["a.*",{"subject":"a.x","data":["i",0,1,0,RAW]}]#6"#,
+        r#"437[{"count":1}]"#,
+        r#"438[{"error":"Error: invalid subject"}]"#,
+        r#"439[{"code":400,"error":"invalid publish payload"}]"#,
+        r#"4310[null]"#,
+        r#"4311[{"count":0}]"#,
+        r#"451-["b",{"subject":"b","data":["i",0,1,0,RAW]}]#0"#,
+        r#"4312[{"count":1}]"#,
+    ];
+    assert_eq!(peer.hear(expected.len()).await, expected);
+    let counters = server.broker.counters();
+    assert_eq!((counters.messages_in.get(), counters.messages_out.get(), counters.no_interest.get()), (8, 6, 2));
+    let (_, records) = server.broker.flight().since(0, 100, "a.");
+    let recorded: Vec<_> = records.iter().map(|r| (&*r.subject, r.count, r.headers.len())).collect();
+    assert_eq!(recorded, [("a.x", 1, 0), ("a.y", 1, 1), ("a.y", 1, 0), ("a.x", 1, 0), ("a.x", 0, 0)]);
+}
+
+#[tokio::test]
+async fn wire_074_each_queue_group_gets_what_arrives_together_once() {
+    const COUNT: usize = 200;
+    let server = Server::open();
+    let (mut alone, mut one, mut two) = (server.peer().await, server.peer().await, server.peer().await);
+    let mut local = server.broker.attach(User::from_json(json!(null)));
+    alone.send_together(&[r#"421["subscribe",{"subject":"t.*","queue":"alone"}]"#]).await;
+    alone.hear(1).await;
+    let mut publisher = server.peer().await;
+    let publish = |from: usize| -> Vec<String> {
+        (from..from + COUNT).map(|n| format!(r#"451-["publish",["t.x","i",0,1,0,RAW]]#{n}"#)).collect()
+    };
+    let numbers = |heard: Vec<String>| -> Vec<usize> {
+        heard.iter().map(|text| text.rsplit_once('#').unwrap().1.parse().unwrap()).collect()
+    };
+
+    // One reader alone, then beside a group of two and a client in process.
+    publisher.send_together(&publish(0).iter().map(String::as_str).collect::<Vec<_>>()).await;
+    assert_eq!(numbers(alone.hear(COUNT).await), (0..COUNT).collect::<Vec<_>>());
+    for peer in [&mut one, &mut two] {
+        peer.send_together(&[r#"421["subscribe",{"subject":"t.*","queue":"both"}]"#]).await;
+        peer.hear(1).await;
+    }
+    local.subscribe("t.*", "local").unwrap();
+    publisher.send_together(&publish(0).iter().map(String::as_str).collect::<Vec<_>>()).await;
+    publisher.send_together(&[r#"451-9["publish",["t.x","i",0,1,0,RAW]]#999"#]).await;
+    assert_eq!(publisher.text().await, r#"439[{"count":3}]"#);
+    assert_eq!(numbers(alone.hear(COUNT + 1).await).get(..COUNT), Some(&*(0..COUNT).collect::<Vec<_>>()));
+    let mut items = std::collections::VecDeque::new();
+    local.outbox().take(&mut items).await.unwrap();
+    assert_eq!(items.len(), COUNT + 1);
+    for peer in [&mut one, &mut two] {
+        peer.send_together(&[r#"423["cluster"]"#]).await;
+    }
+    let (mut both, mut shares) = (Vec::new(), Vec::new());
+    for peer in [&mut one, &mut two] {
+        loop {
+            let text = peer.hear(1).await;
+            if text[0].starts_with("43") {
+                break;
+            }
+            both.extend(numbers(text));
+        }
+        shares.push(both.len());
+    }
+    assert!((1..=COUNT).contains(&shares[0]), "either member has some: {shares:?}");
+    both.sort_unstable();
+    assert_eq!(both, (0..COUNT).chain([999]).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn small_and_large_messages_keep_their_order() {
+    let server = Server::open();
+    let mut peer = server.peer().await;
+    peer.send_together(&[r#"421["subscribe",{"subject":"a","queue":"q"}]"#]).await;
+    peer.hear(1).await;
+    let sizes = [1, 40_000, 30_000, 3, 65_535, 65_536, 2, 70_000, 1_000_000, 5, 50_000, 64 << 10];
+    let messages: Vec<String> =
+        sizes.iter().map(|&size| format!(r#"451-["publish",["a","i",0,1,0,RAW]]#{}"#, "x".repeat(size))).collect();
+    peer.send_together(&messages.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let heard = peer.hear(sizes.len()).await;
+    let lengths: Vec<usize> = heard.iter().map(|text| text.rsplit_once('#').unwrap().1.len()).collect();
+    assert_eq!(lengths, sizes);
+}
+
+#[tokio::test]
+async fn fragments_pings_and_split_frames_are_understood() {
+    use tokio::io::AsyncWriteExt;
+    use tokio_tungstenite::tungstenite::protocol::frame::{
+        Frame,
+        coding::{Data, OpCode},
+    };
+
+    let server = Server::open();
+    let mut peer = server.peer().await;
+    peer.send_together(&[r#"421["subscribe",{"subject":"a","queue":"q"}]"#]).await;
+    peer.hear(1).await;
+    let head = r#"451-["publish",["a","i",0,1,0,{"_placeholder":true,"num":0}]]"#;
+    let (begin, end) = head.split_at(20);
+    let frame = |data: &str, kind, last| Message::Frame(Frame::message(data.to_owned(), OpCode::Data(kind), last));
+    for message in [
+        frame(begin, Data::Text, false),
+        Message::Ping("?".into()),
+        frame(end, Data::Continue, true),
+        frame("pay", Data::Binary, false),
+        frame("", Data::Continue, false),
+        frame("load", Data::Continue, true),
+    ] {
+        peer.ws.feed(message).await.unwrap();
+    }
+    peer.ws.flush().await.unwrap();
+    assert_eq!(peer.next().await, Some(Message::Pong("?".into())));
+    assert_eq!(peer.hear(1).await[0].rsplit_once('#').unwrap().1, "payload");
+
+    // A frame that comes byte by byte.
+    let text = r#"422["cluster"]"#;
+    let mut bytes = vec![0x81, 0x80 | text.len() as u8, 1, 2, 3, 4];
+    bytes.extend(text.bytes().zip([1, 2, 3, 4].iter().cycle()).map(|(byte, key)| byte ^ key));
+    for byte in bytes {
+        peer.ws.get_mut().write_all(&[byte]).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    assert!(peer.text().await.starts_with("432["));
 }

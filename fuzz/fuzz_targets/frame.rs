@@ -4,18 +4,18 @@
 
 #![no_main]
 
-use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use outpost::wire::{
-    frame::{Attachments, Frame},
+    frame::{Frame, Part, Parts, Publication},
     json::{Raw, Scanner},
     socketio::{self, Packet},
 };
 
-fn check(argument: Raw<'_>, source: &Bytes, offset: usize, attachments: usize) {
-    let given: Attachments = (0..attachments).map(|n| Bytes::from(vec![n as u8; n])).collect();
-    let Ok(publication) = Frame::decode(argument, source, offset, given) else { return };
-    let frame = publication.frame;
+fn check(argument: Raw<'_>, attachments: usize) {
+    const BYTES: [u8; 64] = [7; 64];
+    let given: Parts = (0..attachments).map(|n| Part::Lent(&BYTES[..n.min(BYTES.len())])).collect();
+    let Ok(publication) = Publication::decode(argument, given) else { return };
+    let frame = publication.clone().keep();
     let kept = frame.attachments().len();
     assert!(kept <= attachments);
 
@@ -38,9 +38,8 @@ fn check(argument: Raw<'_>, source: &Bytes, offset: usize, attachments: usize) {
     }
 
     // Decoding what was forwarded gives the same frame again.
-    let source = Bytes::copy_from_slice(delivered.as_bytes());
-    let again = Frame::decode(value, &source, 0, frame.attachments().iter().cloned().collect());
-    let again = again.expect("what is forwarded is a frame").frame;
+    let again = Publication::decode(value, frame.attachments().iter().cloned().map(Part::Kept).collect());
+    let again = again.expect("what is forwarded is a frame").keep();
     assert_eq!(again.text(), frame.text());
     assert_eq!(again.fields(), frame.fields());
     assert_eq!((again.is_last(), again.is_whole(), again.bytes()), (frame.is_last(), frame.is_whole(), frame.bytes()));
@@ -66,19 +65,35 @@ fn numbers(value: &serde_json::Value) -> Vec<Option<u64>> {
     }
 }
 
+/// Whether the long way finds no event in a packet without attachments.
+fn packet_is_refused(text: &str) -> bool {
+    text.starts_with('2') && Packet::decode(text).is_ok_and(|packet| packet.data_start == 1 && packet.event().is_err())
+}
+
 fuzz_target!(|data: &[u8]| {
     let Some((&attachments, text)) = data.split_first() else { return };
     let Ok(text) = std::str::from_utf8(text) else { return };
     let attachments = usize::from(attachments % 12);
-    let source = Bytes::copy_from_slice(text.as_bytes());
     let mut scanner = Scanner::new(text);
     if let Ok(argument) = scanner.value() {
-        check(argument, &source, 0, attachments);
+        check(argument, attachments);
     }
     if let Ok(packet) = Packet::decode(text)
         && let Ok(event) = packet.event()
         && let Some(argument) = event.argument
     {
-        check(argument, &source, packet.data_start, packet.attachments);
+        check(argument, packet.attachments);
+        // The short way says what the long way says.
+        if let Some(quick) = Publication::scan(packet.data, Part::Lent(b"x")) {
+            let long = Publication::decode(argument, Parts::from_iter([Part::Lent(b"x".as_slice())])).expect("a frame");
+            assert_eq!(event.name.text(), "\"publish\"");
+            assert_eq!((quick.subject.text(), quick.text, quick.encoding), (long.subject.text(), long.text, long.encoding));
+            assert_eq!(quick.headers.map(|h| h.text()), long.headers.map(|h| h.text()));
+            let (quick, long) = (quick.keep(), long.keep());
+            assert_eq!((quick.is_whole(), quick.is_last()), (long.is_whole(), long.is_last()));
+        }
+    }
+    if packet_is_refused(text) {
+        assert!(Publication::scan(text.get(1..).unwrap_or_default(), Part::Lent(b"x")).is_none());
     }
 });

@@ -31,7 +31,12 @@ impl Connections {
     /// # Errors
     /// A limit is reached; the text says which.
     pub fn admit(self: &Arc<Self>, user: &User, limits: &Limits) -> Result<Admitted, String> {
-        let per_user = if user.is_hub() { limits.max_connections_per_hub } else { limits.max_connections_per_user };
+        let per_user = match user.identity() {
+            Identity::Hub(_) => limits.max_connections_per_hub,
+            // Where nobody signs in, all are the same nobody: a limit for one would be one for all.
+            Identity::Anonymous => 0,
+            _ => limits.max_connections_per_user,
+        };
         let mut inner = self.inner.lock();
         let (total, users) = &mut *inner;
         if limits.max_connections > 0 && *total >= limits.max_connections {

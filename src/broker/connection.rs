@@ -1,6 +1,6 @@
 //! What one connection is subscribed to and what it does; the same for sockets and for clients in process.
 
-use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::HashMap, future::Future, sync::Arc, time::Duration};
 
 use arc_swap::{ArcSwap, Cache};
 use foldhash::fast::RandomState;
@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::{
     Broker, Direction, Refusal, User,
     admission::{Admitted, Gate, Throttled},
+    burst::Burst,
     outbox::{Closed, Item, Outbox, Refused},
     peer::{Peer, now_ms},
     route::{Router, Source},
@@ -20,7 +21,11 @@ use super::{
 };
 use crate::{
     config::Limits,
-    wire::{frame::Frame, json::Raw, subject},
+    wire::{
+        frame::{Frame, Publication},
+        json::Raw,
+        subject,
+    },
 };
 
 /// Longest name of a queue group, as of subjects.
@@ -72,6 +77,7 @@ pub struct Connection {
     gate: Gate,
     random: fastrand::Rng,
     tally: Tally,
+    burst: Burst,
     _admitted: Option<Admitted>,
 }
 
@@ -84,6 +90,7 @@ impl Connection {
             services: IndexMap::default(),
             random: fastrand::Rng::new(),
             tally: Tally::default(),
+            burst: Burst::default(),
             limits: Cache::new(broker.limits.clone()),
             broker,
             peer,
@@ -126,31 +133,66 @@ impl Connection {
     /// # Errors
     /// The subject is none, or the policy refuses; then the `permission` event is in the outbox already.
     pub fn publish(&mut self, subject: &str, frame: Frame, headers: Option<Raw<'_>>) -> Result<Published, Refusal> {
-        let published = self.publish_at(subject, frame, headers, &mut Moment::now());
+        let published = match self.router.route(&self.broker, &self.peer, subject) {
+            Ok(route) => {
+                let from = &mut Source {
+                    broker: &self.broker,
+                    peer: &self.peer,
+                    random: &mut self.random,
+                    tally: &mut self.tally,
+                };
+                Ok(route.deliver(frame, headers, &mut Moment::now(), from))
+            }
+            Err(refusal) => Err(self.refuse(refusal, Direction::Publish, subject)),
+        };
         self.settle();
         published
     }
 
-    /// Publishes one of several frames that arrived together. `moment` is when that was, and moves on. Counters are behind
-    /// until [`Connection::settle`].
+    /// Publishes one of several frames that were read together, the first of them at `moment`, which moves on. Readers get it at
+    /// [`Connection::hand_over`] at the latest, and so does this connection the acknowledgement if it wants one.
+    ///
+    /// The result is not empty if all readers of a bulk frame are behind: the publisher should wait for one of them.
     ///
     /// # Errors
-    /// As for [`Connection::publish`].
-    pub fn publish_at(
+    /// As for [`Connection::publish`]; nothing is acknowledged then.
+    pub fn publish_read(
         &mut self,
-        subject: &str,
-        frame: Frame,
-        headers: Option<Raw<'_>>,
+        publication: Publication<'_>,
+        ask: Option<u64>,
         moment: &mut Moment,
-    ) -> Result<Published, Refusal> {
-        match self.router.route(&self.broker, &self.peer, subject) {
-            Ok(route) => {
-                let from =
-                    Source { broker: &self.broker, peer: &self.peer, random: &mut self.random, tally: &mut self.tally };
-                Ok(route.deliver(frame, headers, moment, from))
+    ) -> Result<SmallVec<[Arc<Outbox>; 1]>, Refusal> {
+        let subject = publication.subject.as_str().ok_or(Refusal::InvalidSubject)?;
+        let route = match self.router.route(&self.broker, &self.peer, &subject) {
+            Ok(route) => route,
+            Err(refusal) => {
+                self.hand_over(moment);
+                return Err(self.refuse(refusal, Direction::Publish, &subject));
             }
-            Err(refusal) => Err(self.refuse(refusal, Direction::Publish, subject)),
+        };
+        let from =
+            &mut Source { broker: &self.broker, peer: &self.peer, random: &mut self.random, tally: &mut self.tally };
+        if let (Ok(to), Cow::Borrowed(_), true) = (route.plain(), &subject, Burst::suits(&publication)) {
+            if !self.burst.takes(to, &publication) {
+                self.burst.flush(moment, from);
+            }
+            self.burst.add(to, route.subject(), &publication, ask, self.broker.flight().is_on());
+            return Ok(SmallVec::new());
         }
+        self.burst.hand_over(moment, from);
+        let headers = publication.headers;
+        let published = route.deliver(publication.keep(), headers, moment, from);
+        if let Some(id) = ask {
+            self.burst.answer(id, published.count);
+        }
+        Ok(published.congested)
+    }
+
+    /// Hands over what was published, and its acknowledgements.
+    pub fn hand_over(&mut self, moment: &mut Moment) {
+        let from =
+            &mut Source { broker: &self.broker, peer: &self.peer, random: &mut self.random, tally: &mut self.tally };
+        self.burst.hand_over(moment, from);
     }
 
     /// Tells the server what was counted since the last time.
@@ -340,6 +382,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        self.hand_over(&mut Moment::now());
         self.settle();
         for (_, subscription) in std::mem::take(&mut self.subscriptions) {
             self.forget(&subscription);

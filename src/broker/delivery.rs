@@ -7,7 +7,8 @@ use smallvec::SmallVec;
 
 use super::sublist::Entry;
 use crate::wire::{
-    frame::Frame,
+    frame::{Frame, Part},
+    socketio::MAX_ATTACHMENTS,
     websocket::{self, Opcode},
 };
 
@@ -105,6 +106,41 @@ impl Encoded {
     }
 }
 
+/// Writes a frame for the subscribers of a pattern: its event, then its parts. Pattern and subject are JSON strings.
+pub fn push(out: &mut Vec<u8>, pattern: &[u8], subject: &[u8], text: &[u8], parts: &[Part<'_>]) {
+    let event = event(parts.len(), pattern, subject, text);
+    let len = event.iter().map(|part| part.len()).sum();
+    let frame = |len: usize| websocket::head_len(len) + len;
+    out.reserve(frame(len) + parts.iter().map(|part| frame(part.len())).sum::<usize>());
+    websocket::push_head(out, Opcode::Text, len);
+    event.iter().for_each(|part| out.extend_from_slice(part));
+    for part in parts {
+        websocket::push_head(out, Opcode::Binary, part.len());
+        out.extend_from_slice(part);
+    }
+}
+
+/// Writes the acknowledgement of a publish.
+pub fn push_count(out: &mut Vec<u8>, id: u64, count: u32) {
+    let (mut id_text, mut count_text) = (itoa::Buffer::new(), itoa::Buffer::new());
+    let parts = ["43", id_text.format(id), r#"[{"count":"#, count_text.format(count), "}]"];
+    websocket::push_head(out, Opcode::Text, parts.iter().map(|part| part.len()).sum());
+    parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
+}
+
+/// The beginning of an event with so many attachments.
+fn prefix(attachments: usize) -> &'static str {
+    // More are refused when they are read.
+    const PREFIXES: [&str; MAX_ATTACHMENTS + 1] =
+        ["42[", "451-[", "452-[", "453-[", "454-[", "455-[", "456-[", "457-[", "458-[", "459-[", "4510-["];
+    PREFIXES.get(attachments).copied().unwrap_or_default()
+}
+
+/// The pieces of the event that delivers a frame.
+fn event<'a>(attachments: usize, pattern: &'a [u8], subject: &'a [u8], text: &'a [u8]) -> [&'a [u8]; 7] {
+    [prefix(attachments).as_bytes(), pattern, br#",{"subject":"#, subject, br#","data":["#, text, b"]}]"]
+}
+
 /// A subject with its JSON form.
 #[derive(Clone, Debug)]
 pub struct SubjectText {
@@ -164,18 +200,8 @@ impl Delivery {
     }
 
     fn with_text<R>(&self, then: impl FnOnce(usize, &dyn Fn(&mut Vec<u8>)) -> R) -> R {
-        let count = self.frame.attachments().len();
-        let many;
-        let prefix: &[u8] = match count {
-            0 => b"42[",
-            1 => b"451-[",
-            _ => {
-                many = format!("45{count}-[");
-                many.as_bytes()
-            }
-        };
-        let (pattern, subject, data) = (self.entry.json(), &self.subject.json, self.frame.text());
-        let parts: [&[u8]; 7] = [prefix, pattern, br#",{"subject":"#, subject, br#","data":["#, data, b"]}]"];
+        let (count, data) = (self.frame.attachments().len(), self.frame.text());
+        let parts = event(count, self.entry.json(), &self.subject.json, data);
         let len = parts.iter().map(|part| part.len()).sum();
         then(len, &|out| parts.iter().for_each(|part| out.extend_from_slice(part)))
     }

@@ -14,11 +14,13 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use smallvec::SmallVec;
 
-/// What is kept of one frame.
+/// What is kept of one frame, or of some in a row that are alike.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// Running number from 1.
+    /// Running number from 1, of the first one.
     pub number: u64,
+    /// How many there are.
+    pub times: u32,
     /// When, in ms since the epoch.
     pub time: u64,
     /// Where it was published.
@@ -32,7 +34,7 @@ pub struct Record {
     /// The connection that published it.
     pub from: u64,
     /// The first few deliveries: pattern and connection.
-    pub to: SmallVec<[(Arc<str>, u64); 2]>,
+    pub to: Arc<[(Arc<str>, u64)]>,
     /// How many deliveries there were.
     pub count: u32,
     /// Time from arrival to the last outbox, in µs.
@@ -43,6 +45,11 @@ pub struct Record {
 pub const MAX_TARGETS: usize = 4;
 
 impl Record {
+    /// The number after the last.
+    fn end(&self) -> u64 {
+        self.number + u64::from(self.times)
+    }
+
     /// The record for people and bug reports.
     pub fn to_json(&self) -> Value {
         let to: Vec<Value> =
@@ -58,8 +65,31 @@ impl Record {
 /// The ring.
 #[derive(Debug)]
 pub struct Flight {
-    ring: Mutex<(VecDeque<Record>, u64)>,
+    ring: Mutex<Ring>,
     capacity: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Ring {
+    records: VecDeque<Record>,
+    /// The last number.
+    last: u64,
+}
+
+impl Ring {
+    /// Adds a record; what is too old now goes to `old`.
+    fn push(&mut self, mut record: Record, capacity: u64, old: &mut SmallVec<[Record; 2]>) {
+        record.number = self.last + 1;
+        self.last += u64::from(record.times);
+        self.records.push_back(record);
+        self.forget(capacity, old);
+    }
+
+    /// Moves what is too old to `old`.
+    fn forget(&mut self, capacity: u64, old: &mut SmallVec<[Record; 2]>) {
+        let last = self.last;
+        old.extend(std::iter::from_fn(|| self.records.pop_front_if(|oldest| oldest.end() + capacity <= last + 1)));
+    }
 }
 
 impl Flight {
@@ -72,10 +102,10 @@ impl Flight {
     pub fn set_capacity(&self, capacity: usize) {
         let mut ring = self.ring.lock();
         self.capacity.store(capacity, Ordering::Relaxed);
-        let beyond = ring.0.len().saturating_sub(capacity);
         // Dropped after the lock is free.
-        let _oldest: Vec<Record> = ring.0.drain(..beyond).collect();
-        ring.0.shrink_to(capacity);
+        let mut old = SmallVec::new();
+        ring.forget(capacity as u64, &mut old);
+        ring.records.shrink_to(capacity);
         drop(ring);
     }
 
@@ -84,18 +114,12 @@ impl Flight {
         self.capacity.load(Ordering::Relaxed) > 0
     }
 
-    /// Adds a record; the oldest one goes when the ring is full. The record's number is set here.
-    pub fn push(&self, mut record: Record) {
+    /// Adds records; the oldest go when the ring is full. The records' numbers are set here.
+    pub fn extend(&self, records: impl IntoIterator<Item = Record>) {
         let mut ring = self.ring.lock();
-        ring.1 += 1;
-        record.number = ring.1;
-        // The record that goes is dropped after the lock is free.
-        let capacity = self.capacity.load(Ordering::Relaxed);
-        let _oldest = if ring.0.len() >= capacity { ring.0.pop_front() } else { None };
-        // The recorder may have been turned off since somebody looked.
-        if capacity > 0 {
-            ring.0.push_back(record);
-        }
+        // What goes is dropped after the lock is free. The recorder may have been turned off since somebody looked.
+        let (capacity, mut old) = (self.capacity.load(Ordering::Relaxed) as u64, SmallVec::new());
+        records.into_iter().for_each(|record| ring.push(record, capacity, &mut old));
         drop(ring);
     }
 
@@ -103,16 +127,18 @@ impl Flight {
     /// go on from. What the ring has lost already is left out.
     pub fn since(&self, after: u64, limit: usize, filter: &str) -> (u64, Vec<Record>) {
         let ring = self.ring.lock();
-        let oldest = ring.0.front().map_or(0, |record| record.number);
-        let known = usize::try_from(after.saturating_add(1).saturating_sub(oldest)).unwrap_or(usize::MAX);
+        let known = ring.records.partition_point(|record| record.end() <= after.saturating_add(1));
         let (mut next, mut found) = (after, Vec::new());
-        for record in ring.0.iter().skip(known) {
-            if found.len() == limit {
-                break;
-            }
-            next = record.number;
-            if filter.is_empty() || record.subject.contains(filter) {
-                found.push(record.clone());
+        for record in ring.records.iter().skip(known) {
+            let wanted = filter.is_empty() || record.subject.contains(filter);
+            for number in record.number.max(after.saturating_add(1))..record.end() {
+                if found.len() == limit {
+                    return (next, found);
+                }
+                next = number;
+                if wanted {
+                    found.push(Record { number, times: 1, ..record.clone() });
+                }
             }
         }
         (next, found)
@@ -126,13 +152,14 @@ mod tests {
     fn record(subject: &str) -> Record {
         Record {
             number: 0,
+            times: 1,
             time: 0,
             subject: subject.into(),
             bytes: 0,
             headers: SmallVec::new(),
             encoding: Some(0),
             from: 1,
-            to: SmallVec::new(),
+            to: Arc::new([]),
             count: 0,
             micros: 0,
         }
@@ -142,7 +169,7 @@ mod tests {
     fn nothing_is_skipped_between_two_looks() {
         let flight = Flight::new(5);
         for i in 1..=8 {
-            flight.push(record(if i % 2 == 0 { "even" } else { "odd" }));
+            flight.extend([record(if i % 2 == 0 { "even" } else { "odd" })]);
         }
         let numbers =
             |(next, records): (u64, Vec<Record>)| (next, records.iter().map(|r| r.number).collect::<Vec<_>>());
@@ -154,6 +181,12 @@ mod tests {
         assert_eq!(numbers(flight.since(u64::MAX, 2, "")), (u64::MAX, vec![]));
         // What the filter leaves out is gone through all the same.
         assert_eq!(numbers(flight.since(0, 9, "odd")), (8, vec![5, 7]));
+        // 9 to 11 and 12 to 15 in one record each; 9 to 11 are not all among the last five, and go when they are none of them.
+        flight.extend([Record { times: 3, ..record("odd") }, Record { times: 4, ..record("even") }]);
+        assert_eq!(numbers(flight.since(9, 3, "")), (12, vec![10, 11, 12]));
+        assert_eq!(numbers(flight.since(12, 9, "")), (15, vec![13, 14, 15]));
+        flight.extend([record("odd")]);
+        assert_eq!(numbers(flight.since(0, 9, "odd")), (16, vec![16]));
     }
 
     #[test]
@@ -161,17 +194,17 @@ mod tests {
         let flight = Flight::new(5);
         let kept = |flight: &Flight| flight.since(0, 99, "").1.iter().map(|r| r.number).collect::<Vec<_>>();
         for _ in 1..=5 {
-            flight.push(record("a"));
+            flight.extend([record("a")]);
         }
         flight.set_capacity(2);
         assert_eq!(kept(&flight), [4, 5]);
-        flight.push(record("a"));
+        flight.extend([record("a")]);
         assert_eq!(kept(&flight), [5, 6]);
         flight.set_capacity(3);
-        flight.push(record("a"));
+        flight.extend([record("a")]);
         assert_eq!(kept(&flight), [5, 6, 7]);
         flight.set_capacity(0);
-        flight.push(record("a"));
+        flight.extend([record("a")]);
         assert!(!flight.is_on() && kept(&flight).is_empty());
     }
 }

@@ -5,10 +5,11 @@
 //! ([`Broker::attach`]).
 //!
 //! ```text
-//! session ─► Connection::publish ─► route (policy, interest, cache) ─► Outbox of each reader ─► session ─► socket
+//! session ─► Connection::publish ─► route (policy, interest, cache) ─► burst ─► Outbox of each reader ─► session ─► socket
 //! ```
 
 pub mod admission;
+pub mod burst;
 pub mod connection;
 pub mod delivery;
 pub mod flight;
@@ -148,7 +149,10 @@ impl Broker {
             address,
             browser_id,
             connected: now,
-            outbox: Outbox::new(limits.outbox_messages, limits.outbox_bytes),
+            outbox: match address {
+                Some(_) => Outbox::of_socket(limits.outbox_messages, limits.outbox_bytes),
+                None => Outbox::new(limits.outbox_messages, limits.outbox_bytes),
+            },
             sent_messages: Default::default(),
             sent_bytes: Default::default(),
             egress_messages: Default::default(),

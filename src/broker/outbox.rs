@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -24,11 +25,11 @@ pub enum Item {
     Call(Box<RpcCall>),
     /// A refused operation (§7.2).
     Permission(Arc<Refused>),
-    /// The acknowledgement of a publish.
-    Count {
-        /// The event's ack id.
-        id: u64,
-        /// How many heard it.
+    /// Frames that somebody published, or acknowledgements, as the bytes of whole WebSocket frames.
+    Frames {
+        /// The bytes.
+        bytes: Bytes,
+        /// How many messages that is.
         count: u32,
     },
     /// An answer to an event, already encoded: one text packet and its attachments.
@@ -57,8 +58,17 @@ impl Item {
                 Item::Deliver(delivery) => delivery.bytes(),
                 Item::Call(call) => call.bytes(),
                 Item::Packet(packet) => packet.len(),
-                Item::Permission(_) | Item::Count { .. } | Item::Disconnect => 0,
+                Item::Frames { bytes, .. } => bytes.len(),
+                Item::Permission(_) | Item::Disconnect => 0,
             }
+    }
+
+    /// How many messages this is, for the bound.
+    fn messages(&self) -> usize {
+        match self {
+            Item::Frames { count, .. } => *count as usize,
+            _ => 1,
+        }
     }
 }
 
@@ -98,16 +108,33 @@ pub struct Outbox {
     inner: Mutex<Inner>,
     max_messages: usize,
     max_bytes: usize,
+    encoded: bool,
     relieved: Notify,
+}
+
+fn count(items: &VecDeque<Item>) -> u64 {
+    items.iter().map(|item| item.messages() as u64).sum()
 }
 
 /// Above this share of the byte bound, publishers of bulk frames wait for the reader.
 const HIGH_WATER_DIVISOR: usize = 4;
 
 impl Outbox {
-    /// An empty outbox.
+    /// An empty outbox of a client in process.
     pub fn new(max_messages: usize, max_bytes: usize) -> Arc<Outbox> {
-        Arc::new(Outbox { inner: Mutex::default(), max_messages, max_bytes, relieved: Notify::new() })
+        let (inner, relieved) = (Mutex::default(), Notify::new());
+        Arc::new(Outbox { inner, max_messages, max_bytes, encoded: false, relieved })
+    }
+
+    /// An empty outbox of a socket, which takes [`Item::Frames`].
+    pub fn of_socket(max_messages: usize, max_bytes: usize) -> Arc<Outbox> {
+        let (inner, relieved) = (Mutex::default(), Notify::new());
+        Arc::new(Outbox { inner, max_messages, max_bytes, encoded: true, relieved })
+    }
+
+    /// Whether it takes [`Item::Frames`].
+    pub fn is_encoded(&self) -> bool {
+        self.encoded
     }
 
     /// Adds an item.
@@ -116,16 +143,17 @@ impl Outbox {
     /// The outbox is closed; it closes by itself when the item does not fit. A single item is always let in when nothing else
     /// waits, however large it is.
     pub fn push(&self, item: Item) -> Result<(), Closed> {
-        let size = item.bytes();
+        let (messages, size) = (item.messages(), item.bytes());
         let mut inner = self.inner.lock();
         if let Some(reason) = inner.closed {
-            inner.dropped += 1;
+            inner.dropped += messages as u64;
             return Err(reason);
         }
-        if inner.messages > 0 && (inner.messages >= self.max_messages || inner.bytes + size > self.max_bytes) {
+        let too_many = inner.messages + messages > self.max_messages;
+        if inner.messages > 0 && (too_many || inner.bytes + size > self.max_bytes) {
             inner.closed = Some(Closed::SlowReader);
             let dropped = std::mem::take(&mut inner.queue);
-            inner.dropped += dropped.len() as u64 + 1;
+            inner.dropped += count(&dropped) + messages as u64;
             let wakers = inner.wakers();
             drop(inner);
             drop(dropped);
@@ -134,7 +162,7 @@ impl Outbox {
             return Err(Closed::SlowReader);
         }
         inner.bytes += size;
-        inner.messages += 1;
+        inner.messages += messages;
         inner.queue.push_back(item);
         let waker = inner.waker.take();
         drop(inner);
@@ -192,7 +220,7 @@ impl Outbox {
         std::future::poll_fn(|cx| self.poll_take(cx, usize::MAX, out)).await
     }
 
-    /// Reports that an item that was taken has left the process, which makes room for others.
+    /// Reports that items that were taken have left the process, which makes room for others.
     pub fn written(&self, messages: usize, bytes: usize) {
         let mut inner = self.inner.lock();
         inner.messages = inner.messages.saturating_sub(messages);
@@ -206,9 +234,9 @@ impl Outbox {
         }
     }
 
-    /// The size that [`Outbox::written`] has to be told for an item.
-    pub fn size_of(item: &Item) -> usize {
-        item.bytes()
+    /// What [`Outbox::written`] has to be told for an item: messages and bytes.
+    pub fn size_of(item: &Item) -> (usize, usize) {
+        (item.messages(), item.bytes())
     }
 
     /// Closes the outbox; what waits is dropped.
@@ -216,7 +244,7 @@ impl Outbox {
         let mut inner = self.inner.lock();
         inner.closed.get_or_insert(reason);
         let dropped = std::mem::take(&mut inner.queue);
-        inner.dropped += dropped.len() as u64;
+        inner.dropped += count(&dropped);
         let wakers = inner.wakers();
         drop(inner);
         drop(dropped);
@@ -257,5 +285,29 @@ impl Outbox {
         };
         // A reader that takes longer is cut off by its own bounds, not by its publishers.
         let _ = tokio::time::timeout(at_most, wait).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames(count: u32, bytes: usize) -> Item {
+        Item::Frames { bytes: vec![0; bytes].into(), count }
+    }
+
+    #[test]
+    fn both_bounds_hold_for_messages_that_come_together() {
+        let outbox = Outbox::of_socket(10, 10_000);
+        // Whatever comes first is let in.
+        assert_eq!(outbox.push(frames(20, 20_000)), Ok(()));
+        assert_eq!(outbox.push(frames(1, 1)), Err(Closed::SlowReader));
+        assert_eq!((outbox.push(frames(3, 1)), outbox.dropped()), (Err(Closed::SlowReader), 24));
+
+        for (more, fits) in [((4, 10), true), ((5, 10), false), ((1, 9_000), true), ((1, 10_000), false)] {
+            let outbox = Outbox::of_socket(10, 10_000);
+            outbox.push(frames(6, 600)).unwrap();
+            assert_eq!(outbox.push(frames(more.0, more.1)).is_ok(), fits, "{more:?}");
+        }
     }
 }

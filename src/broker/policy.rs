@@ -70,6 +70,9 @@ pub struct Lite {
     pub project_id: String,
 }
 
+/// Changefeeds of a frontend that does not know its account yet.
+const UNDEFINED_FEEDS: &str = "changefeeds.account-undefined";
+
 /// The policy that the settings ask for.
 pub fn for_config(config: &Config) -> Arc<dyn Policy> {
     match config.policy {
@@ -122,6 +125,11 @@ impl Policy for Lite {
         if Self::belongs(subject, kind, id) {
             return verdict(true, "one's own subjects: publish and subscribe");
         }
+        // The reference's frontend opens its changefeeds before it knows its account, and never loads unless it is told so at
+        // once (hub.md §10.3). Nothing is behind this subject but that answer.
+        if kind == "account" && after(UNDEFINED_FEEDS).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')) {
+            return verdict(true, "changefeeds of an account that is not known yet: publish and subscribe");
+        }
         if kind == "account" && **id == *self.account_id && Self::belongs(subject, "project", &self.project_id) {
             return verdict(true, "the account's project: publish and subscribe");
         }
@@ -167,6 +175,9 @@ mod tests {
             (format!("persist.project-{P}"), [true, true, true, true]),
             (format!("project.{P}.0.api.-"), [true, true, true, true]),
             ("project.00000000-1000-4000-8000-00000000000f.x".into(), [false; 4]),
+            (format!("changefeeds.account-{A}.server.x.y"), [true, true, false, false]),
+            ("changefeeds.account-undefined.server.status".into(), [true, true, false, false]),
+            ("changefeeds.account-undefined2.x".into(), [false; 4]),
             ("sys.conat.default".into(), [false; 4]),
             ("persist.hub.server.0.x".into(), [false; 4]),
             ("*".into(), [false; 4]),

@@ -65,6 +65,10 @@ pub struct Source<'a> {
     pub tally: &'a mut Tally,
 }
 
+/// A destination with more than one pattern, or with readers that are not alike.
+#[derive(Clone, Copy, Debug)]
+pub struct NotPlain;
+
 /// A destination ready to be delivered to.
 pub struct Route<'a> {
     destination: &'a Destination,
@@ -126,8 +130,28 @@ impl<'a> Route<'a> {
         destination.allowed.clone().map(|()| Route { destination, chunked })
     }
 
+    /// The subject.
+    pub fn subject(&self) -> &'a Arc<str> {
+        &self.destination.subject.text
+    }
+
+    /// The one pattern whose readers all get the same, or none if nobody gets anything; an error if it is not that simple.
+    pub fn plain(&self) -> Result<Option<&'a Arc<Entry>>, NotPlain> {
+        match self.destination.matches.as_slice() {
+            [] => Ok(None),
+            [only] if only.is_plain() => Ok(Some(only)),
+            _ => Err(NotPlain),
+        }
+    }
+
     /// Gives a frame to one member of each queue group of each pattern, and writes it down.
-    pub fn deliver(self, frame: Frame, headers: Option<Raw<'_>>, moment: &mut Moment, from: Source<'_>) -> Published {
+    pub fn deliver(
+        self,
+        frame: Frame,
+        headers: Option<Raw<'_>>,
+        moment: &mut Moment,
+        from: &mut Source<'_>,
+    ) -> Published {
         let Route { destination, chunked } = self;
         let frame = Arc::new(frame);
         let bytes = frame.bytes();
@@ -155,31 +179,33 @@ impl<'a> Route<'a> {
         }
         chunked.finish(&frame);
         // As long as one reader keeps up, it must not wait for the others.
-        if congested.len() as u64 == delivered {
+        if congested.len() == delivered {
             published.congested = congested;
         }
         let took = moment.lap();
-        from.tally.frame(frame.is_last(), bytes, delivered, published.count, took);
+        let delivered = u32::try_from(delivered).unwrap_or(u32::MAX);
+        from.tally.frames(1, u32::from(frame.is_last()), bytes, delivered, published.count, took);
         if from.broker.flight.is_on() {
-            from.broker.flight.push(Record {
+            from.broker.flight.extend([Record {
                 number: 0,
+                times: 1,
                 time: moment.epoch_ms,
                 subject: destination.subject.text.clone(),
                 bytes: bytes as u64,
                 headers: header_names(headers),
                 encoding: frame.encoding(),
                 from: from.peer.id,
-                to: targets,
+                to: targets.into_vec().into(),
                 count: published.count,
                 micros: took.as_micros().try_into().unwrap_or(u32::MAX),
-            });
+            }]);
         }
         published
     }
 }
 
 /// Names of the first few headers.
-fn header_names(headers: Option<Raw<'_>>) -> SmallVec<[Box<str>; 2]> {
+pub(super) fn header_names(headers: Option<Raw<'_>>) -> SmallVec<[Box<str>; 2]> {
     const MOST: usize = 8;
     headers.map_or_else(SmallVec::new, |headers| {
         headers

@@ -7,7 +7,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use foldhash::fast::RandomState;
@@ -41,13 +41,15 @@ pub struct Entry {
     pattern: Arc<str>,
     json: Box<[u8]>,
     groups: RwLock<IndexMap<Box<str>, Group, RandomState>>,
+    /// Members in process, and members of a group that others were in first. Changes with `groups`.
+    special: AtomicUsize,
 }
 
 impl Entry {
     fn new(pattern: &str) -> Entry {
         let mut json = Vec::with_capacity(pattern.len() + 2);
         json::push_string(&mut json, pattern);
-        Entry { pattern: pattern.into(), json: json.into(), groups: RwLock::default() }
+        Entry { pattern: pattern.into(), json: json.into(), groups: RwLock::default(), special: AtomicUsize::new(0) }
     }
 
     /// The pattern.
@@ -65,6 +67,11 @@ impl Entry {
         &*self.pattern == ">"
     }
 
+    /// Whether everybody gets everything, and in the same form: each member is a socket and alone in its queue group.
+    pub fn is_plain(&self) -> bool {
+        self.special.load(Ordering::Acquire) == 0
+    }
+
     /// Queue groups by name, for reading.
     pub fn groups(&self) -> parking_lot::RwLockReadGuard<'_, IndexMap<Box<str>, Group, RandomState>> {
         self.groups.read()
@@ -73,6 +80,9 @@ impl Entry {
     /// Adds a subscriber; tells whether it is the only one.
     fn insert(&self, queue: &str, member: Member) -> bool {
         let mut groups = self.groups.write();
+        let in_process = usize::from(!member.outbox.is_encoded());
+        let late = usize::from(groups.contains_key(queue));
+        self.special.fetch_add(in_process + late, Ordering::Release);
         let is_first = groups.is_empty();
         match groups.get_mut(queue) {
             Some(group) => group.push(member),
@@ -88,7 +98,9 @@ impl Entry {
         let mut groups = self.groups.write();
         if let Some(group) = groups.get_mut(queue) {
             if let Some(position) = group.iter().position(|m| m.connection == connection) {
-                group.swap_remove(position);
+                let member = group.swap_remove(position);
+                let in_process = usize::from(!member.outbox.is_encoded());
+                self.special.fetch_sub(in_process + usize::from(!group.is_empty()), Ordering::Release);
             }
             if group.is_empty() {
                 groups.swap_remove(queue);

@@ -44,18 +44,20 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts a frame of so many bytes that went to `delivered` outboxes, of which `heard` count.
-    pub fn frame(&mut self, is_last: bool, bytes: usize, delivered: u64, heard: u32, took: Duration) {
-        self.frames += 1;
-        self.messages += u64::from(is_last);
+    /// Counts frames that went to `delivered` outboxes each, of which `heard` count. `messages` of them were the last of their
+    /// message. All together have so many bytes; each took that long.
+    pub fn frames(&mut self, frames: u32, messages: u32, bytes: usize, delivered: u32, heard: u32, took: Duration) {
+        let (frames, delivered) = (u64::from(frames), u64::from(delivered));
+        self.frames += frames;
+        self.messages += u64::from(messages);
         self.bytes_in += bytes as u64;
-        self.messages_out += delivered;
+        self.messages_out += delivered * frames;
         self.bytes_out += delivered * bytes as u64;
-        self.no_interest += u64::from(heard == 0);
+        self.no_interest += if heard == 0 { frames } else { 0 };
         if let Some(bucket) = self.route_buckets.get_mut(Histogram::bucket(took)) {
-            *bucket += 1;
+            *bucket += frames;
         }
-        self.route_time += took;
+        self.route_time += took.saturating_mul(frames.try_into().unwrap_or(u32::MAX));
     }
 
     /// Adds everything to the counters of the server and of the connection.

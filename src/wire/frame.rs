@@ -18,6 +18,44 @@ use super::{
 /// Binary parts of a packet, in order of their number.
 pub type Attachments = SmallVec<[Bytes; 1]>;
 
+/// A binary part of a packet that was just read.
+#[derive(Clone, Debug)]
+pub enum Part<'a> {
+    /// It lies in a buffer that others are going to use.
+    Lent(&'a [u8]),
+    /// It is one's own.
+    Kept(Bytes),
+}
+
+impl Part<'_> {
+    /// The bytes, to keep.
+    pub fn keep(self) -> Bytes {
+        match self {
+            Part::Lent(bytes) => Bytes::copy_from_slice(bytes),
+            Part::Kept(bytes) => bytes,
+        }
+    }
+}
+
+impl std::ops::Deref for Part<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Part::Lent(bytes) => bytes,
+            Part::Kept(bytes) => bytes,
+        }
+    }
+}
+
+/// Binary parts of a packet that was just read, in order of their number.
+pub type Parts<'a> = SmallVec<[Part<'a>; 1]>;
+
+/// Binary parts, to keep.
+pub fn keep(parts: Parts<'_>) -> Attachments {
+    parts.into_iter().map(Part::keep).collect()
+}
+
 /// Why the argument of `publish` is no frame; all of these are answered with code 400 (D10).
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum Error {
@@ -60,34 +98,37 @@ pub struct Frame {
     bytes: usize,
 }
 
-/// `publish`'s argument taken apart: the subject as it was written, and the frame.
-#[derive(Debug)]
+/// `publish`'s argument taken apart, where it was read.
+#[derive(Clone, Debug)]
 pub struct Publication<'a> {
-    /// The subject, any JSON value.
+    /// The subject as it was written, any JSON value.
     pub subject: Raw<'a>,
-    /// What was published.
-    pub frame: Frame,
+    /// `id, seq, done, encoding, raw[, headers]` as it was written.
+    pub text: &'a str,
     /// The headers' JSON, for the flight recorder.
     pub headers: Option<Raw<'a>>,
+    /// How the payload is encoded, if that is a number (§5.3).
+    pub encoding: Option<u64>,
+    /// Binary parts, the payload first.
+    pub parts: Parts<'a>,
+    /// What chunks of one message have in common; empty for a whole message.
+    id: &'a str,
+    done: bool,
 }
 
 /// Index of the raw bytes in the array of `publish`.
 const RAW_INDEX: usize = 5;
+/// What stands for the payload in JSON.
+const PLACEHOLDER: &str = r#"{"_placeholder":true,"num":0}"#;
 /// Index of the headers in the array of `publish`. What follows is cluster forwarding, which is honoured from nobody.
 const HEADERS_INDEX: usize = 6;
 
-impl Frame {
-    /// Takes the argument of `publish` apart. `source` is the text that `argument` was scanned from, `offset` the byte of
-    /// `source` where scanning began.
+impl<'a> Publication<'a> {
+    /// Takes the argument of `publish` apart.
     ///
     /// # Errors
     /// The argument is no frame.
-    pub fn decode<'a>(
-        argument: Raw<'a>,
-        source: &Bytes,
-        offset: usize,
-        mut attachments: Attachments,
-    ) -> Result<Publication<'a>, Error> {
+    pub fn decode(argument: Raw<'a>, mut parts: Parts<'a>) -> Result<Publication<'a>, Error> {
         let elements: SmallVec<[Raw<'a>; 8]> =
             argument.elements().ok_or(Error::Shape)?.take(HEADERS_INDEX + 2).collect();
         let at = |index: usize| elements.get(index).copied();
@@ -99,40 +140,99 @@ impl Frame {
         // A forwarded frame without headers has null in their place (§5.1).
         let headers = at(HEADERS_INDEX).filter(|h| !(forwarded && h.is_null()));
         let last = headers.unwrap_or(raw);
-        let base = offset + argument.start();
-        let text = source.slice(base + id.start()..base + last.end());
+        let text = argument.text().get(id.start()..last.end()).ok_or(Error::Shape)?;
 
         // The usual frame has one attachment, the payload, and nothing else that looks like a placeholder.
-        let usual = attachments.len() == 1
-            && raw.text() == r#"{"_placeholder":true,"num":0}"#
+        let usual = parts.len() == 1
+            && raw.text() == PLACEHOLDER
             && !forwarded
             && elements.iter().enumerate().all(|(i, e)| i == RAW_INDEX || !e.may_hold_placeholder());
         if !usual {
-            let kept = format!("[{}]", String::from_utf8_lossy(&text));
+            let kept = format!("[{text}]");
             let kept = Scanner::new(&kept).value().map_err(|_| Error::Shape)?;
             if forwarded {
                 // Attachments of what is dropped come last in the numbering.
                 let tree: Value = serde_json::from_str(kept.text()).map_err(|_| Error::Attachments)?;
-                attachments.truncate(socketio::count_placeholders(&tree));
+                parts.truncate(socketio::count_placeholders(&tree));
             }
-            if !socketio::placeholders_are_sound(kept, attachments.len()) {
+            if !socketio::placeholders_are_sound(kept, parts.len()) {
                 return Err(Error::Attachments);
             }
         }
         let done = done.is_truthy();
-        let frame = Frame {
-            text: OnceLock::from(text),
-            fields: OnceLock::new(),
-            bytes: attachments.first().map_or(0, Bytes::len),
-            attachments,
-            id: if done && seq.text() == "0" { Box::default() } else { id.text().into() },
-            whole: done && seq.text() == "0",
-            done,
-            encoding: at(4).and_then(|encoding| encoding.as_u64()),
-        };
-        Ok(Publication { subject, frame, headers })
+        let id = if done && seq.text() == "0" { "" } else { id.text() };
+        Ok(Publication { subject, text, headers, encoding: at(4).and_then(|e| e.as_u64()), parts, id, done })
     }
 
+    /// Takes the JSON of a whole `publish` event apart in one go, if it is written as the stock clients write a message in one
+    /// frame; its payload is the only attachment. Anything else, well formed or not, is left to [`Publication::decode`].
+    pub fn scan(data: &'a str, payload: Part<'a>) -> Option<Publication<'a>> {
+        let mut scanner = Scanner::new(data);
+        if !scanner.skip(r#"["publish",["#) {
+            return None;
+        }
+        let subject = scanner.string_value().ok()?;
+        if !scanner.skip(",") {
+            return None;
+        }
+        let id = scanner.string_value().ok()?;
+        if subject.may_hold_placeholder() || id.may_hold_placeholder() || !scanner.skip(",0,1,") {
+            return None;
+        }
+        let encoding = if scanner.skip("0,") {
+            0
+        } else if scanner.skip("1,") {
+            1
+        } else {
+            return None;
+        };
+        if !scanner.skip(PLACEHOLDER) {
+            return None;
+        }
+        let mut end = scanner.at();
+        let mut headers = None;
+        if scanner.skip(",") {
+            let value = scanner.value().ok()?;
+            if value.may_hold_placeholder() {
+                return None;
+            }
+            end = value.end();
+            headers = Some(value);
+        }
+        if !scanner.skip("]]") || scanner.at() != data.len() {
+            return None;
+        }
+        let text = data.get(id.start()..end)?;
+        let parts = Parts::from_iter([payload]);
+        Some(Publication { subject, text, headers, encoding: Some(encoding), parts, id: "", done: true })
+    }
+
+    /// Payload bytes.
+    pub fn bytes(&self) -> usize {
+        self.parts.first().map_or(0, |payload| payload.len())
+    }
+
+    /// Whether this is the last chunk of its message.
+    pub fn is_last(&self) -> bool {
+        self.done
+    }
+
+    /// The frame, to keep.
+    pub fn keep(self) -> Frame {
+        Frame {
+            bytes: self.bytes(),
+            text: OnceLock::from(Bytes::copy_from_slice(self.text.as_bytes())),
+            fields: OnceLock::new(),
+            whole: self.id.is_empty(),
+            id: self.id.into(),
+            done: self.done,
+            encoding: self.encoding,
+            attachments: keep(self.parts),
+        }
+    }
+}
+
+impl Frame {
     /// Makes a frame in process. Null headers are none, as everywhere (§5.2).
     pub fn new(mut fields: Fields) -> Frame {
         fields.headers = fields.headers.filter(|headers| !headers.is_null());
@@ -231,10 +331,9 @@ mod tests {
     use super::*;
 
     fn decode(text: &str, attachments: &[&'static [u8]]) -> Result<(String, Frame), Error> {
-        let source = Bytes::copy_from_slice(text.as_bytes());
         let raw = Scanner::new(text).value().unwrap();
-        let attachments = attachments.iter().map(|b| Bytes::from_static(b)).collect();
-        Frame::decode(raw, &source, 0, attachments).map(|p| (p.subject.as_str().unwrap().into_owned(), p.frame))
+        let parts = attachments.iter().map(|b| Part::Lent(b)).collect();
+        Publication::decode(raw, parts).map(|p| (p.subject.as_str().unwrap().into_owned(), p.keep()))
     }
 
     #[test]
@@ -267,6 +366,46 @@ mod tests {
         assert_eq!(frame(r#"{"x":{"_placeholder":true,"num":1}}"#, &[b"a"]), Err(Error::Attachments));
         assert_eq!(frame("{}", &[b"a", b"b"]), Err(Error::Attachments));
         assert_eq!(decode(r#"["s","i",0,1]"#, &[]).map(|_| ()), Err(Error::Shape));
+    }
+
+    /// Checks that [`Publication::scan`] either leaves an event alone or says the same as the long way.
+    fn scans_alike(data: &str) -> bool {
+        let Some(quick) = Publication::scan(data, Part::Lent(b"\xc0")) else { return false };
+        let text = format!("2{data}");
+        let event = socketio::Packet::decode(&text).unwrap().event().unwrap();
+        assert_eq!(event.name.text(), "\"publish\"");
+        let long = Publication::decode(event.argument.unwrap(), Parts::from_iter([Part::Lent(b"\xc0")])).unwrap();
+        assert_eq!((quick.subject.text(), quick.text), (long.subject.text(), long.text), "{data}");
+        assert_eq!(quick.headers.map(|h| h.text()), long.headers.map(|h| h.text()));
+        assert_eq!((quick.encoding, quick.id, quick.done), (long.encoding, long.id, long.done));
+        true
+    }
+
+    #[test]
+    fn the_usual_frame_is_taken_apart_in_one_go() {
+        const RAW: &str = r#"{"_placeholder":true,"num":0}"#;
+        let usual = |text: &str| scans_alike(&text.replace("RAW", RAW));
+        assert!(usual(r#"["publish",["a.b","id1",0,1,0,RAW]]"#));
+        assert!(usual(r#"["publish",["a\n\u1234 \"","",0,1,1,RAW,{"CN-Reply": "x","n":[1.50,{}]}]]"#));
+        assert!(usual(r#"["publish",["é","id1",0,1,0,RAW,null]]"#));
+        for other in [
+            r#"["publish",["a","id",0,0,0,RAW]]"#,
+            r#"["publish",["a","id",1,1,0,RAW]]"#,
+            r#"["publish",["a","id",0,1,2,RAW]]"#,
+            r#"["publish",["a","id",0,1,0,null]]"#,
+            r#"["publish",["a","id",0,1,0,RAW,{"a":RAW}]]"#,
+            r#"["publish",["a","id",0,1,0,RAW,{"\u005fplaceholder":true}]]"#,
+            r#"["publish",["_placeholder","id",0,1,0,RAW]]"#,
+            r#"["publish",["a","id",0,1,0,RAW,{},[]]]"#,
+            r#"["publish",["a","id",0,1,0,RAW,{}]] "#,
+            r#"["publish",["a","id",0,1,0,RAW],1]"#,
+            r#"["publish",["a","id",0,1,0,RAW,}]]"#,
+            r#"["publish",[1,"id",0,1,0,RAW]]"#,
+            r#"["publish",["a"#,
+            r#"["publishes",["a","id",0,1,0,RAW]]"#,
+        ] {
+            assert!(!usual(other), "{other}");
+        }
     }
 
     #[test]

@@ -218,6 +218,29 @@ impl<'a> Scanner<'a> {
         self.value().map(Some)
     }
 
+    /// Steps over a piece of text; tells whether it was there.
+    pub fn skip(&mut self, piece: &str) -> bool {
+        let found = self.text.as_bytes().get(self.at..).is_some_and(|rest| rest.starts_with(piece.as_bytes()));
+        self.at += if found { piece.len() } else { 0 };
+        found
+    }
+
+    /// How far it has come.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Reads a value that is a string, without white space before it.
+    ///
+    /// # Errors
+    /// The text is no JSON string.
+    pub fn string_value(&mut self) -> Result<Raw<'a>, Error> {
+        let (start, mut suspicious) = (self.at, false);
+        self.string(&mut suspicious)?;
+        let text = self.text.get(start..self.at).ok_or(Error::Malformed(start))?;
+        Ok(Raw { text, start, suspicious })
+    }
+
     /// Checks that nothing but white space is left.
     ///
     /// # Errors
@@ -364,8 +387,7 @@ impl<'a> Scanner<'a> {
         let bytes = self.text.as_bytes();
         loop {
             let rest = bytes.get(self.at..).unwrap_or_default();
-            let step =
-                rest.iter().position(|&b| b == b'"' || b == b'\\' || b < 0x20).ok_or(Error::Malformed(self.at))?;
+            let step = ordinary(rest);
             self.at += step;
             match rest.get(step) {
                 Some(b'"') => break,
@@ -398,6 +420,27 @@ impl<'a> Scanner<'a> {
         }
         Ok(())
     }
+}
+
+/// How many bytes a string goes on before a quote, a backslash or a control character.
+fn ordinary(bytes: &[u8]) -> usize {
+    /// A byte in all eight places.
+    const fn all(byte: u8) -> u64 {
+        u64::from_ne_bytes([byte; 8])
+    }
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        // The lowest high bit that is set marks the first byte that is less than the number; what is above may be wrong.
+        let less = |word: u64, number: u8| word.wrapping_sub(all(number)) & !word;
+        let found = less(word, 0x20) | less(word ^ all(b'"'), 1) | less(word ^ all(b'\\'), 1);
+        let found = found & all(0x80);
+        if found != 0 {
+            return index * 8 + found.trailing_zeros() as usize / 8;
+        }
+    }
+    let is_special = |b: &u8| *b == b'"' || *b == b'\\' || *b < 0x20;
+    bytes.len() - rest.len() + rest.iter().position(is_special).unwrap_or(rest.len())
 }
 
 /// Appends a text as a JSON string, quotes included.

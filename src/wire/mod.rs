@@ -8,6 +8,7 @@
 //! | [`frame`] | one published frame | §5 |
 //! | [`chunk`] | splitting messages into frames and putting them together again | §§5.5–5.6 |
 //! | [`msgpack`] | the MessagePack profile of payloads | §5.3 |
+//! | [`pack`] | MessagePack written piece by piece | §5.3 |
 //! | [`subject`] | subjects and patterns | §4 |
 //! | [`websocket`] | heads of unmasked WebSocket frames, for packets encoded once and sent to many | |
 
@@ -16,6 +17,7 @@ pub mod engineio;
 pub mod frame;
 pub mod json;
 pub mod msgpack;
+pub mod pack;
 pub mod socketio;
 pub mod subject;
 pub mod websocket;

@@ -116,6 +116,14 @@ fn normal_float(float: f64) -> Value {
     if float < 0.0 { Value::from(float as i64) } else { Value::from(float as u64) }
 }
 
+/// A number as JavaScript would write it.
+fn json_number(float: f64) -> serde_json::Value {
+    match normal_float(float) {
+        Value::Integer(n) => n.as_u64().map_or_else(|| n.as_i64().into(), Into::into),
+        _ => float.into(),
+    }
+}
+
 /// A decoded value as JSON, for people: bytes become base64, dates ISO 8601.
 pub fn to_json(value: &Value) -> serde_json::Value {
     use base64::Engine as _;
@@ -128,8 +136,8 @@ pub fn to_json(value: &Value) -> serde_json::Value {
             (_, Some(n)) => n.into(),
             _ => Json::Null,
         },
-        Value::F32(n) => f64::from(*n).into(),
-        Value::F64(n) => (*n).into(),
+        Value::F32(n) => json_number(f64::from(*n)),
+        Value::F64(n) => json_number(*n),
         Value::String(text) => String::from_utf8_lossy(text.as_bytes()).into(),
         Value::Binary(bytes) => base64::engine::general_purpose::STANDARD.encode(bytes).into(),
         Value::Array(items) => items.iter().map(to_json).collect(),

@@ -48,7 +48,7 @@ pub struct Assembling {
     /// What the text says.
     pub head: Head,
     /// The whole text message.
-    pub source: Bytes,
+    pub source: Box<str>,
     /// What has arrived.
     pub attachments: Attachments,
     missing: usize,
@@ -56,7 +56,7 @@ pub struct Assembling {
 
 impl Assembling {
     /// Begins with the text; `missing` attachments have to follow.
-    pub fn new(head: Head, source: Bytes, missing: usize) -> Assembling {
+    pub fn new(head: Head, source: Box<str>, missing: usize) -> Assembling {
         Assembling { head, source, attachments: Attachments::new(), missing }
     }
 

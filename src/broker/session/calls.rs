@@ -170,7 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 packet::object_event(event, Some(id), &[("subject", subject), ("pattern", pattern)], &call.body)
             }
         };
-        packet.write(self.ws.get_mut());
+        packet.write(&mut self.io);
     }
 
     /// An acknowledgement from the client: of `info`, or the answer of a service.

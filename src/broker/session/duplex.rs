@@ -1,7 +1,6 @@
-//! The I/O under a session's WebSocket: reads go through, writes are collected in one queue.
+//! The I/O under a session: reads go through, writes are collected in one queue.
 //!
-//! Packets that were encoded once for many readers are put into the queue as they are, beside what the WebSocket library
-//! writes by itself (pongs, close frames). Both arrive whole, so they never interleave.
+//! Packets that were encoded once for many readers are put into the queue as they are.
 
 use std::{
     collections::VecDeque,
@@ -107,21 +106,5 @@ impl<S: AsyncWrite + Unpin> Duplex<S> {
 impl<S: AsyncRead + Unpin> AsyncRead for Duplex<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_read(cx, buf)
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Duplex<S> {
-    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.buffer().extend_from_slice(buf);
-        Poll::Ready(Ok(buf.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // The session drains the queue; what the library wants flushed is in it.
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::{FutureExt, future::select_all};
 use serde_json::{Value, json};
 use tokio::{
@@ -15,15 +14,11 @@ use super::{
     assembling::Head,
     calls::Finished,
     packet::{self, Answer},
-    utf8,
 };
 use crate::{
-    broker::{
-        Connection, Handshake, Item, Refusal, Subscribed, User, admission::Throttled, connection::Published,
-        rpc::CallKind,
-    },
+    broker::{Connection, Handshake, Refusal, Subscribed, User, admission::Throttled, rpc::CallKind},
     wire::{
-        frame::{self, Attachments, Frame},
+        frame::{self, Parts, Publication},
         json::Raw,
         socketio::{Kind, Packet},
     },
@@ -40,12 +35,12 @@ const RELIEF_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     /// Handles a packet that is complete.
-    pub(super) fn dispatch(&mut self, source: &Bytes, head: Head, attachments: Attachments) -> Result<(), End> {
-        let data = utf8(source)?.get(head.offset..).unwrap_or_default();
+    pub(super) fn dispatch<'a>(&mut self, source: &'a str, head: Head, parts: Parts<'a>) -> Result<(), End> {
+        let data = source.get(head.offset..).unwrap_or_default();
         match head.kind {
-            Kind::Event => self.event(source, data, head, attachments),
+            Kind::Event => self.event(data, head, parts),
             Kind::Ack => {
-                self.acknowledged(head.id, head.argument.map(|a| a.of(data)), attachments);
+                self.acknowledged(head.id, head.argument.map(|a| a.of(data)), frame::keep(parts));
                 Ok(())
             }
             Kind::Disconnect => Err(End::Left),
@@ -106,7 +101,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         Ok(())
     }
 
-    fn event(&mut self, source: &Bytes, data: &str, head: Head, attachments: Attachments) -> Result<(), End> {
+    fn event<'a>(&mut self, data: &'a str, head: Head, parts: Parts<'a>) -> Result<(), End> {
         let name = head.name.and_then(|name| name.of(data).as_str()).unwrap_or_default();
         let argument = head.argument.map(|a| a.of(data));
         let connection = self.require_connection()?;
@@ -114,9 +109,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             self.throttle(&name, head.id, argument, throttled);
             return Ok(());
         }
-        let (id, offset) = (head.id, head.offset);
+        let id = head.id;
+        if name == "publish" {
+            match argument.ok_or(frame::Error::Shape).and_then(|argument| Publication::decode(argument, parts)) {
+                Ok(publication) => self.publish(publication, id),
+                Err(error) => self.acknowledge(id, packet::error(&error.to_string(), Some(400)).into()),
+            }
+            return Ok(());
+        }
+        // Whatever this does, it does it after what was published before.
+        if let Some(connection) = &mut self.connection {
+            connection.hand_over(&mut self.moment);
+        }
         match &*name {
-            "publish" => self.publish(source, offset, argument, id, attachments),
             "subscribe" => self.each(id, argument, subscribe),
             "unsubscribe" => self.each(id, argument, |connection, argument| {
                 if let Some(pattern) = text_field(argument, "subject") {
@@ -138,10 +143,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 }
                 Value::Null
             }),
-            "rpc" => self.call(CallKind::Rpc, id, argument, attachments),
-            "fast-rpc" => self.call(CallKind::FastRpc, id, argument, attachments),
-            "rpc-raw" => self.call(CallKind::RpcRaw, id, argument, attachments),
-            "rpc-raw-response" => self.raw_response(argument, attachments),
+            "rpc" => self.call(CallKind::Rpc, id, argument, frame::keep(parts)),
+            "fast-rpc" => self.call(CallKind::FastRpc, id, argument, frame::keep(parts)),
+            "rpc-raw" => self.call(CallKind::RpcRaw, id, argument, frame::keep(parts)),
+            "rpc-raw-response" => self.raw_response(argument, frame::keep(parts)),
             // Events the server does not know are ignored and never acknowledged (§2.6).
             _ => {}
         }
@@ -155,36 +160,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         }
     }
 
-    fn publish(
-        &mut self,
-        source: &Bytes,
-        offset: usize,
-        argument: Option<Raw<'_>>,
-        id: Option<u64>,
-        attachments: Attachments,
-    ) {
-        let decoded = argument.ok_or(frame::Error::Shape).and_then(|a| Frame::decode(a, source, offset, attachments));
-        let publication = match decoded {
-            Ok(publication) => publication,
-            Err(error) => {
-                return self.acknowledge(id, packet::error(&error.to_string(), Some(400)).into());
-            }
-        };
+    /// `publish` that was taken apart in one go.
+    pub(super) fn publish_usual(&mut self, publication: Publication<'_>, id: Option<u64>) -> Result<(), End> {
+        match self.require_connection()?.admit_event(false) {
+            Ok(()) => self.publish(publication, id),
+            Err(throttled) => self.throttle("publish", id, None, throttled),
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, publication: Publication<'_>, id: Option<u64>) {
         let Some(connection) = &mut self.connection else { return };
-        let published = match publication.subject.as_str() {
-            Some(subject) => connection.publish_at(&subject, publication.frame, publication.headers, &mut self.moment),
-            None => Err(Refusal::InvalidSubject),
-        };
-        match published {
-            Ok(Published { count, congested }) => {
-                if let (Some(id), Some(connection)) = (id, &self.connection) {
-                    // If there is no room the outbox closes and the next round ends the session.
-                    let _ = connection.outbox().push(Item::Count { id, count });
-                }
-                if !congested.is_empty() {
-                    let reliefs = congested.into_iter().map(|outbox| Box::pin(outbox.relief(RELIEF_TIMEOUT)));
-                    self.stalled = Some(Box::pin(select_all(reliefs).map(drop)));
-                }
+        match connection.publish_read(publication, id, &mut self.moment) {
+            Ok(congested) if congested.is_empty() => {}
+            Ok(congested) => {
+                let reliefs = congested.into_iter().map(|outbox| Box::pin(outbox.relief(RELIEF_TIMEOUT)));
+                self.stalled = Some(Box::pin(select_all(reliefs).map(drop)));
             }
             Err(refusal) => self.acknowledge(id, packet::refusal(&refusal).into()),
         }

@@ -8,6 +8,7 @@ mod assembling;
 mod calls;
 mod duplex;
 mod events;
+mod incoming;
 mod packet;
 
 use std::{
@@ -22,26 +23,17 @@ use std::{
 };
 
 use arc_swap::Guard;
-use bytes::Bytes;
 use foldhash::fast::RandomState;
-use futures_util::{SinkExt, Stream, StreamExt, stream::FuturesUnordered};
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite},
     sync::oneshot,
     time::{Instant, Sleep},
 };
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{self, Message, protocol::Role, protocol::WebSocketConfig},
-};
 use tokio_util::sync::CancellationToken;
 
-use self::{
-    assembling::{Assembling, Head},
-    calls::Finished,
-    duplex::Duplex,
-};
+use self::{assembling::Assembling, calls::Finished, duplex::Duplex, incoming::Incoming};
 use super::{
     Broker, Connection,
     delivery::Sink,
@@ -52,19 +44,15 @@ use super::{
 use crate::{
     config::Limits,
     wire::{
-        engineio, socketio,
+        engineio,
         websocket::{self, Opcode},
     },
 };
 
-/// Bytes the WebSocket library reads at a time; decides what an idle connection costs.
-const READ_BUFFER_BYTES: usize = 8 << 10;
 /// Encoded bytes that a session keeps ready for the socket; what is beyond stays in the outbox, where it is counted.
 const READY_BYTES: usize = 256 << 10;
-/// Above so many bytes of answers that nobody reads, a session stops reading.
-const MAX_UNREAD_BYTES: usize = 4 << 20;
-/// Messages handled before others get their turn.
-const READ_BATCH: usize = 64;
+/// Up to so many bytes are cheaper to copy than to point to.
+const COPIED_BYTES: usize = 2048;
 /// How long the first `info` may stay unacknowledged (§3.5).
 const INFO_TIMEOUT: Duration = Duration::from_millis(7500);
 /// The first pause before `info` is sent again; grows by 1.3 up to [`INFO_MAX_PAUSE`].
@@ -134,7 +122,8 @@ struct Heartbeat {
 }
 
 struct Session<S> {
-    ws: WebSocketStream<Duplex<S>>,
+    io: Duplex<S>,
+    incoming: Incoming,
     broker: Arc<Broker>,
     limits: Arc<Limits>,
     origin: Origin,
@@ -165,19 +154,13 @@ where
 {
     // For the whole life of the session: the client is told some of them.
     let limits = Guard::into_inner(broker.limits());
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(0)
-        .max_message_size(Some(limits.max_payload))
-        .max_frame_size(Some(limits.max_payload));
-    // Not `from_partially_read`: with that the library would read message by message instead of a buffer at a time.
-    let ws = WebSocketStream::from_raw_socket(Duplex::new(io), Role::Server, Some(config)).await;
     let now = Instant::now();
     let armed = now + limits.ping_interval.min(limits.connect_timeout);
     broker.counters().connections.add(1);
     broker.counters().connections_opened.add(1);
     let mut session = Session {
-        ws,
+        io: Duplex::new(io),
+        incoming: Incoming::new(limits.max_payload),
         origin,
         connection: None,
         assembling: None,
@@ -216,7 +199,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     /// Puts a text message into the write queue at once, past the outbox: for what comes before a connection exists, and pings.
     fn write_text(&mut self, text: &str) {
-        websocket::push_text(self.ws.get_mut().buffer(), text.as_bytes());
+        websocket::push_text(self.urgent(), text.as_bytes());
+    }
+
+    /// The end of the write queue.
+    fn urgent(&mut self) -> &mut Vec<u8> {
+        if self.io.queued() == 0 {
+            // Nothing waited until now, so the time without progress begins now.
+            self.last_write = Instant::now();
+        }
+        self.io.buffer()
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
@@ -236,9 +228,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     /// One round over everything; tells whether anything happened.
     fn poll_once(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let mut progress = self.poll_items(cx)?;
-        if self.ws.get_mut().queued() > 0 {
+        if self.io.queued() > 0 {
             let mut wrote = false;
-            let drained = self.ws.get_mut().poll_drain(cx, &mut wrote);
+            let drained = self.io.poll_drain(cx, &mut wrote);
             if wrote {
                 self.last_write = Instant::now();
                 progress = true;
@@ -265,33 +257,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         Ok(progress)
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        let mut progress = false;
-        self.moment = Moment::now();
-        for _ in 0..READ_BATCH {
-            if self.stalled.is_some() || self.ws.get_mut().queued() > MAX_UNREAD_BYTES {
-                break;
-            }
-            match Pin::new(&mut self.ws).poll_next(cx) {
-                Poll::Ready(Some(Ok(message))) => self.receive(message)?,
-                Poll::Ready(Some(Err(error))) => return Err(end_of(&error)),
-                Poll::Ready(None) => return Err(End::Peer),
-                Poll::Pending => break,
-            }
-            progress = true;
-        }
-        if let Some(connection) = &mut self.connection
-            && progress
-        {
-            connection.settle();
-        }
-        Ok(progress)
-    }
-
     /// Moves what waits in the outbox into the write queue, as far as there is room.
     fn poll_items(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let mut progress = false;
-        while self.ws.get_mut().queued() < READY_BYTES {
+        while self.io.queued() < READY_BYTES {
             if self.items.is_empty() {
                 let Some(connection) = &self.connection else { break };
                 match connection.outbox().poll_take(cx, READY_BYTES, &mut self.items) {
@@ -299,16 +268,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                     Poll::Pending => return Ok(progress),
                 }
             }
-            if self.ws.get_mut().queued() == 0 {
+            if self.io.queued() == 0 {
                 // Nothing waited until now, so the time without progress begins now.
                 self.last_write = Instant::now();
             }
             let (mut messages, mut bytes) = (0, 0);
-            while self.ws.get_mut().queued() < READY_BYTES {
+            while self.io.queued() < READY_BYTES {
                 let Some(item) = self.items.pop_front() else { break };
-                messages += 1;
-                bytes += Outbox::size_of(&item);
+                let (some, size) = Outbox::size_of(&item);
+                (messages, bytes) = (messages + some, bytes + size);
                 self.write_item(item);
+                if let Some(connection) = &self.connection {
+                    connection.peer().egress_messages.add(some as u64);
+                }
             }
             if let Some(connection) = &self.connection {
                 connection.outbox().written(messages, bytes);
@@ -325,18 +297,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     }
 
     fn write_item(&mut self, item: Item) {
-        let before = self.ws.get_mut().queued();
+        let before = self.io.queued();
         match item {
-            Item::Deliver(delivery) => delivery.write(self.ws.get_mut()),
-            Item::Count { id, count } => packet::write_count(self.ws.get_mut(), id, count),
-            Item::Packet(packet) => packet.write(self.ws.get_mut()),
-            Item::Permission(refused) => packet::permission(&refused).write(self.ws.get_mut()),
+            Item::Deliver(delivery) => delivery.write(&mut self.io),
+            Item::Frames { bytes, .. } if bytes.len() <= COPIED_BYTES => self.io.buffer().extend_from_slice(&bytes),
+            Item::Frames { bytes, .. } => self.io.push(bytes),
+            Item::Packet(packet) => packet.write(&mut self.io),
+            Item::Permission(refused) => packet::permission(&refused).write(&mut self.io),
             Item::Call(call) => self.forward_call(*call),
             Item::Disconnect => self.write_text("41"),
         }
-        let written = self.ws.get_mut().queued() - before;
+        let written = self.io.queued() - before;
         if let Some(connection) = &self.connection {
-            connection.peer().egress_messages.add(1);
             connection.peer().egress_bytes.add(written as u64);
         }
     }
@@ -354,7 +326,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         if self.expires.is_some_and(|at| at <= now) {
             return Err(End::Expired);
         }
-        if self.ws.get_mut().queued() > 0 && self.last_write + self.limits.write_timeout <= now {
+        if self.io.queued() > 0 && self.last_write + self.limits.write_timeout <= now {
             return Err(End::SlowReader);
         }
         if self.heartbeat.at <= now {
@@ -382,68 +354,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         if let Some(info) = &self.info {
             next = next.min(info.at);
         }
-        if self.ws.get_mut().queued() > 0 {
+        if self.io.queued() > 0 {
             next = next.min(self.last_write + self.limits.write_timeout);
         }
         next
-    }
-
-    fn receive(&mut self, message: Message) -> Result<(), End> {
-        match message {
-            Message::Text(text) => self.receive_text(text.into()),
-            Message::Binary(bytes) => self.receive_binary(bytes),
-            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(()),
-            Message::Close(_) => Err(End::Peer),
-        }
-    }
-
-    fn receive_text(&mut self, source: Bytes) -> Result<(), End> {
-        let text = utf8(&source)?;
-        let packet = engineio::Packet::decode(text).map_err(|_| End::Protocol("unknown engine.io packet"))?;
-        match packet {
-            engineio::Packet::Message(message) => {
-                if self.assembling.is_some() {
-                    return Err(End::Protocol("text packet between attachments"));
-                }
-                let packet = socketio::Packet::decode(message).map_err(|_| End::Protocol("malformed packet"))?;
-                if packet.namespace != "/" {
-                    return self.foreign(&packet);
-                }
-                let head = Head::read(&packet)?;
-                if head.kind == socketio::Kind::Connect {
-                    return self.connect(packet.data);
-                }
-                self.require_connection()?;
-                if packet.attachments > 0 {
-                    self.assembling = Some(Assembling::new(head, source.clone(), packet.attachments));
-                    return Ok(());
-                }
-                self.dispatch(&source, head, Default::default())
-            }
-            engineio::Packet::Pong => {
-                self.heartbeat = Heartbeat { at: Instant::now() + self.limits.ping_interval, awaiting_pong: false };
-                Ok(())
-            }
-            engineio::Packet::Close => Err(End::Left),
-            engineio::Packet::Ping => Err(End::Protocol("ping from a client")),
-            engineio::Packet::Open(_) => Err(End::Protocol("open packet from a client")),
-            engineio::Packet::Upgrade | engineio::Packet::Noop => Ok(()),
-        }
-    }
-
-    fn receive_binary(&mut self, bytes: Bytes) -> Result<(), End> {
-        let Some(assembling) = &mut self.assembling else {
-            return Err(End::Protocol("binary message without a packet"));
-        };
-        let complete = assembling.add(bytes);
-        // Each message is within the limit; ten of them need not be.
-        if assembling.bytes() > 2 * self.limits.max_payload {
-            return Err(End::TooLarge);
-        }
-        match self.assembling.take_if(|_| complete) {
-            Some(Assembling { head, source, attachments, .. }) => self.dispatch(&source, head, attachments),
-            None => Ok(()),
-        }
     }
 
     fn require_connection(&mut self) -> Result<&mut Connection, End> {
@@ -477,11 +391,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let mut close = Vec::new();
         match end {
             End::TooLarge => websocket::push_close(&mut close, 1009),
-            // The library has an answer to the peer's close frame ready, which this moves into the write queue.
-            End::Peer => drop(self.ws.flush().await),
+            // If the peer said goodbye the answer waits already.
+            End::Peer => {}
             _ => websocket::push_head(&mut close, Opcode::Close, 0),
         }
-        let duplex = self.ws.get_mut();
+        let duplex = &mut self.io;
         duplex.buffer().extend_from_slice(&close);
         let goodbye = async {
             std::future::poll_fn(|cx| duplex.poll_drain(cx, &mut false)).await?;
@@ -520,24 +434,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     /// Puts a packet behind what waits already. If there is no room the outbox closes and the next round ends the session.
     fn enqueue(&mut self, packet: super::delivery::Encoded) {
-        if let Some(connection) = &self.connection {
+        if let Some(connection) = &mut self.connection {
+            connection.hand_over(&mut self.moment);
             let _ = connection.outbox().push(Item::Packet(packet));
         }
-    }
-}
-
-/// The WebSocket library has checked this already; checking again is cheaper than unsafe code is worth.
-fn utf8(source: &Bytes) -> Result<&str, End> {
-    std::str::from_utf8(source).map_err(|_| End::Protocol("text is not UTF-8"))
-}
-
-fn end_of(error: &tungstenite::Error) -> End {
-    match error {
-        tungstenite::Error::Capacity(_) => End::TooLarge,
-        tungstenite::Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake)
-        | tungstenite::Error::ConnectionClosed
-        | tungstenite::Error::AlreadyClosed
-        | tungstenite::Error::Io(_) => End::Peer,
-        _ => End::Protocol("malformed WebSocket frame"),
     }
 }

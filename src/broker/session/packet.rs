@@ -4,17 +4,8 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::{
-    broker::{
-        Refusal,
-        delivery::{Encoded, Sink},
-        outbox::Refused,
-        rpc::Fields,
-    },
-    wire::{
-        frame::Attachments,
-        json::push_string,
-        websocket::{self, Opcode},
-    },
+    broker::{Refusal, delivery::Encoded, outbox::Refused, rpc::Fields},
+    wire::{frame::Attachments, json::push_string},
 };
 
 /// The one argument of an acknowledgement.
@@ -56,15 +47,6 @@ pub fn ack(id: u64, answer: Answer) -> Encoded {
             packet("43", "46", Some(id), &text, &fields.attachments)
         }
     }
-}
-
-/// Writes the acknowledgement of a publish.
-pub fn write_count(sink: &mut impl Sink, id: u64, count: u32) {
-    let (mut id_text, mut count_text) = (itoa::Buffer::new(), itoa::Buffer::new());
-    let parts = ["43", id_text.format(id), r#"[{"count":"#, count_text.format(count), "}]"];
-    let out = sink.buffer();
-    websocket::push_head(out, Opcode::Text, parts.iter().map(|part| part.len()).sum());
-    parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
 }
 
 /// An event whose argument is JSON.

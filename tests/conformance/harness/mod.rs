@@ -56,6 +56,11 @@ impl Policy for Log {
 }
 
 impl Log {
+    /// How often somebody wanted to publish to this subject.
+    pub fn asked_to_publish(&self, subject: &str) -> usize {
+        self.asked.lock().iter().filter(|(d, asked)| *d == Direction::Publish && asked == subject).count()
+    }
+
     /// The patterns somebody wanted to subscribe to, in order.
     pub fn subscribed(&self) -> Vec<String> {
         let asked = self.asked.lock();

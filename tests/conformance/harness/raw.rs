@@ -129,7 +129,8 @@ impl Raw {
                 let _ = self.connection.outbox().poll_take(&mut cx, usize::MAX, &mut self.items);
             }
             let item = self.items.pop_front()?;
-            self.connection.outbox().written(1, Outbox::size_of(&item));
+            let (messages, bytes) = Outbox::size_of(&item);
+            self.connection.outbox().written(messages, bytes);
             if let Item::Deliver(delivery) = item {
                 return Some(Seen {
                     subject: delivery.subject().to_string(),

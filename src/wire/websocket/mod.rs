@@ -1,6 +1,8 @@
-//! Heads of unmasked WebSocket frames (RFC 6455 §5.2).
+//! WebSocket frames of a server (RFC 6455 §5): those it writes, and in [`read`] those it gets.
 //!
 //! A server's frames are not masked, so a packet for many receivers can be encoded down to the bytes on the wire once.
+
+pub mod read;
 
 /// What a frame carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +13,8 @@ pub enum Opcode {
     Binary = 2,
     /// The end.
     Close = 8,
+    /// The answer to a ping.
+    Pong = 10,
 }
 
 /// Bytes of the head of an unmasked frame with `len` bytes of payload.
@@ -44,10 +48,28 @@ pub fn push_text(out: &mut Vec<u8>, text: &[u8]) {
     out.extend_from_slice(text);
 }
 
+/// Appends a pong frame with what the ping carried.
+pub fn push_pong(out: &mut Vec<u8>, payload: &[u8]) {
+    push_head(out, Opcode::Pong, payload.len());
+    out.extend_from_slice(payload);
+}
+
 /// Appends a close frame with a status code.
 pub fn push_close(out: &mut Vec<u8>, code: u16) {
     push_head(out, Opcode::Close, 2);
     out.extend_from_slice(&code.to_be_bytes());
+}
+
+/// Appends the answer to a close frame: the same again, or a protocol error if no peer may say that.
+pub fn push_close_answer(out: &mut Vec<u8>, payload: &[u8]) {
+    const PROTOCOL_ERROR: u16 = 1002;
+    match read::close_code(payload) {
+        Ok(code) if code.is_none_or(read::is_close_code) => {
+            push_head(out, Opcode::Close, payload.len());
+            out.extend_from_slice(payload);
+        }
+        _ => push_close(out, PROTOCOL_ERROR),
+    }
 }
 
 #[cfg(test)]
