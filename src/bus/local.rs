@@ -11,7 +11,7 @@ use super::{
     calls::{IncomingCall, call_fields},
     core::Core,
     link::{Ack, BoxFuture, Link, Subscribing},
-    table::Chunk,
+    table::{Chunk, more_than_payload},
 };
 use crate::{
     broker::{
@@ -190,9 +190,9 @@ async fn pump(core: Arc<Core>, mut outbox: Arc<Outbox>) {
         match taken {
             Ok(()) => {
                 for item in items.drain(..) {
-                    let bytes = Outbox::size_of(&item);
+                    let (messages, bytes) = Outbox::size_of(&item);
                     handle(&core, item);
-                    outbox.written(1, bytes);
+                    outbox.written(messages, bytes);
                 }
             }
             Err(Closed::Ended) => return,
@@ -217,7 +217,9 @@ fn handle(core: &Core, item: Item) {
             let Some(fields) = delivery.frame().fields() else { return };
             let Fields { id, seq, done, encoding, raw, headers } = fields.clone();
             let subject = delivery.subject().clone();
-            core.deliver(delivery.pattern(), Chunk { subject, id, seq, done, encoding, raw, headers });
+            let attachments = more_than_payload(delivery.frame().attachments());
+            let chunk = Chunk { subject, id, seq, done, encoding, raw, headers, attachments };
+            core.deliver(delivery.pattern(), chunk);
         }
         Item::Call(call) => {
             let reply = call.reply;
@@ -232,7 +234,7 @@ fn handle(core: &Core, item: Item) {
         }
         Item::Permission(refused) => core.denied(refused.direction, &refused.subject),
         // Answers to events of sockets; a call of a method has its answer already.
-        Item::Packet(_) | Item::Count { .. } => {}
+        Item::Packet(_) | Item::Frames { .. } => {}
         // Only connections over sockets are told to go by id.
         Item::Disconnect => {}
     }

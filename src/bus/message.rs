@@ -27,6 +27,8 @@ pub(super) struct Delivered {
     pub encoding: u64,
     pub payload: Bytes,
     pub headers: Option<Arc<Value>>,
+    /// What placeholders in the headers stand for, if there are any.
+    pub attachments: Option<Arc<[Bytes]>>,
 }
 
 impl Delivered {
@@ -34,7 +36,11 @@ impl Delivered {
     pub fn bytes(&self) -> usize {
         const OVERHEAD: usize = 64;
         // Headers are parsed JSON; a rough count of theirs is enough.
-        OVERHEAD + self.payload.len() + self.headers.as_ref().map_or(0, |h| rough_size(h))
+        OVERHEAD + self.payload.len() + self.headers.as_ref().map_or(0, |h| rough_size(h)) + self.attached()
+    }
+
+    fn attached(&self) -> usize {
+        self.attachments.as_ref().map_or(0, |all| all.iter().map(Bytes::len).sum())
     }
 }
 
@@ -90,6 +96,14 @@ impl Message {
         self.header(name)?.as_str()
     }
 
+    /// One header that is binary. In [`Message::headers`] a placeholder stands for it, `{"_placeholder": true, "num": n}`
+    /// (§§2.5, 21.9).
+    pub fn header_bytes(&self, name: &str) -> Option<&Bytes> {
+        let header = self.header(name)?;
+        let number = header.get("num").filter(|_| header.get("_placeholder") == Some(&Value::Bool(true)))?;
+        self.delivered.attachments.as_ref()?.get(usize::try_from(number.as_u64()?).ok()?)
+    }
+
     /// The same message with other headers.
     pub(super) fn with_headers(mut self, headers: Option<Value>) -> Message {
         self.delivered.headers = headers.map(Arc::new);
@@ -98,8 +112,13 @@ impl Message {
 
     /// A message of the same origin with another content.
     pub(super) fn sibling(&self, encoding: u64, payload: Bytes, headers: Value) -> Message {
-        let delivered =
-            Delivered { subject: self.delivered.subject.clone(), encoding, payload, headers: Some(Arc::new(headers)) };
+        let delivered = Delivered {
+            subject: self.delivered.subject.clone(),
+            encoding,
+            payload,
+            headers: Some(Arc::new(headers)),
+            attachments: None,
+        };
         Message { delivered, core: self.core.clone() }
     }
 

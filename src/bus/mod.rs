@@ -31,7 +31,7 @@ mod link;
 mod local;
 mod message;
 mod publish;
-mod queue;
+pub(crate) mod queue;
 mod remote;
 mod request;
 pub mod service;

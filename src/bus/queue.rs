@@ -19,7 +19,7 @@ struct Inner<T> {
 
 /// A queue with many writers and one reader.
 #[derive(Debug)]
-pub(super) struct Queue<T> {
+pub(crate) struct Queue<T> {
     inner: Mutex<Inner<T>>,
     ready: Notify,
     max_messages: usize,

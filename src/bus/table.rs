@@ -47,6 +47,13 @@ pub(super) struct Chunk {
     pub encoding: u64,
     pub raw: bytes::Bytes,
     pub headers: Option<serde_json::Value>,
+    /// All attachments of a frame that has more than the payload: binary values of headers.
+    pub attachments: Option<Arc<[bytes::Bytes]>>,
+}
+
+/// The attachments of a frame if there are binary values in its headers.
+pub(super) fn more_than_payload(attachments: &[bytes::Bytes]) -> Option<Arc<[bytes::Bytes]>> {
+    (attachments.len() > 1).then(|| attachments.into())
 }
 
 /// What became of the wish for a reader.
@@ -167,11 +174,11 @@ impl Table {
     /// Takes a frame.
     pub fn receive(&mut self, pattern: &str, chunk: Chunk) -> Arrival {
         let Some(entry) = self.entries.get_mut(pattern) else { return Arrival::Nothing };
-        let Chunk { subject, id, seq, done, encoding, raw, headers } = chunk;
+        let Chunk { subject, id, seq, done, encoding, raw, headers, attachments } = chunk;
         let Some(payload) = entry.assembler.add(&id, seq, done, raw, Instant::now().into_std()) else {
             return Arrival::Nothing;
         };
-        let delivered = Delivered { subject, encoding, payload, headers: headers.map(Arc::new) };
+        let delivered = Delivered { subject, encoding, payload, headers: headers.map(Arc::new), attachments };
         if entry.inbox {
             return Arrival::Response(delivered);
         }

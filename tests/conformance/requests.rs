@@ -243,3 +243,27 @@ async fn wire_118_a_refused_subject_is_refused_locally_for_a_minute() {
         assert!(!matches!(asked, Err(Error::Denied(_))), "{asked:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn binary_values_of_headers_are_read() {
+    let (client, _script, mut peer) = signed_in().await;
+    let subscribing = tokio::spawn({
+        let client = client.clone();
+        async move { client.subscribe("foo.*").await.unwrap() }
+    });
+    peer.answer_subscribe().await;
+    let mut subscription = in_time(subscribing).await.unwrap();
+    // As in §21.9.
+    let headers = r#"{"blob":{"_placeholder":true,"num":1},"text":"x","num":{"num":1}}"#;
+    let data = format!(r#"["id00000008",0,1,0,{{"_placeholder":true,"num":0}},{headers}]"#);
+    peer.send(&format!(r#"452-["foo.*",{{"subject":"foo.a","data":{data}}}]"#)).await;
+    peer.send_binary(&[0xa2, b'h', b'i']).await;
+    peer.send_binary(&[1, 2, 3]).await;
+    let message = in_time(subscription.recv()).await.unwrap();
+    assert_eq!(message.decode::<String>().unwrap(), "hi");
+    assert_eq!(message.header_bytes("blob").unwrap().as_ref(), [1, 2, 3]);
+    assert_eq!(message.header_str("text"), Some("x"));
+    for other in ["text", "num", "nothing"] {
+        assert_eq!(message.header_bytes(other), None, "{other}");
+    }
+}

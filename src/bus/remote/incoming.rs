@@ -9,7 +9,11 @@ use smallvec::SmallVec;
 use super::{Remote, outgoing::Packet};
 use crate::{
     broker::{Direction, User, rpc::CallKind},
-    bus::{calls::IncomingCall, core::Core, table::Chunk},
+    bus::{
+        calls::IncomingCall,
+        core::Core,
+        table::{Chunk, more_than_payload},
+    },
     wire::{json::Raw, socketio},
 };
 
@@ -89,7 +93,8 @@ fn chunk(argument: Raw<'_>, attachments: &[Bytes]) -> Option<Chunk> {
         Some(headers) if !headers.is_null() => Some(serde_json::from_str(headers.text()).ok()?),
         _ => None,
     };
-    Some(Chunk { subject, id, seq, done, encoding, raw, headers })
+    let attachments = more_than_payload(attachments);
+    Some(Chunk { subject, id, seq, done, encoding, raw, headers, attachments })
 }
 
 /// A call of a service of this client (§20.5).

@@ -75,6 +75,11 @@ impl Call {
         decoded.map_err(|e| Error::message(format!("arguments of '{}' are not what they should be: {e}", self.name)))
     }
 
+    /// All arguments as JSON: bytes become base64, dates ISO 8601.
+    pub fn to_json(&self) -> Vec<serde_json::Value> {
+        self.args.iter().map(msgpack::to_json).collect()
+    }
+
     /// Reads a request's body.
     pub(super) fn read(convention: Convention, subject: &Arc<str>, body: Value) -> Option<Call> {
         let (name, args) = match (convention, body) {
@@ -106,10 +111,22 @@ impl Call {
 
 type Method = Box<dyn Fn(Call) -> BoxFuture<Result<Bytes, Error>> + Send + Sync>;
 
+fn boxed<F, T>(method: impl Fn(Call) -> F + Send + Sync + 'static) -> Method
+where
+    F: Future<Output = Result<T, Error>> + Send + 'static,
+    T: Serialize,
+{
+    Box::new(move |call| {
+        let result = method(call);
+        Box::pin(async move { Ok(msgpack::encode(&result.await?)?.into()) })
+    })
+}
+
 /// The methods of a service.
 #[derive(Default)]
 pub struct Methods {
     methods: HashMap<&'static str, Method>,
+    otherwise: Option<Method>,
 }
 
 impl std::fmt::Debug for Methods {
@@ -131,17 +148,24 @@ impl Methods {
         F: Future<Output = Result<T, Error>> + Send + 'static,
         T: Serialize,
     {
-        let method: Method = Box::new(move |call| {
-            let result = method(call);
-            Box::pin(async move { Ok(msgpack::encode(&result.await?)?.into()) })
-        });
-        self.methods.insert(name, method);
+        self.methods.insert(name, boxed(method));
+        self
+    }
+
+    /// What is done with calls of any other name.
+    #[must_use]
+    pub fn otherwise<F, T>(mut self, method: impl Fn(Call) -> F + Send + Sync + 'static) -> Methods
+    where
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+        T: Serialize,
+    {
+        self.otherwise = Some(boxed(method));
         self
     }
 
     /// Calls a method.
     pub(super) async fn call(&self, call: Call) -> Result<Bytes, Error> {
-        match self.methods.get(call.name.as_str()) {
+        match self.methods.get(call.name.as_str()).or(self.otherwise.as_ref()) {
             Some(method) => method(call).await,
             None => Err(Error::message(format!("method '{}' is not defined", call.name))),
         }

@@ -1,6 +1,6 @@
 //! The client's side: finding a server, connecting, connecting again (conat-wire.md §§17.2, 17.3, 17.9).
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use serde::Deserialize;
 use serde_json::json;
@@ -73,6 +73,9 @@ impl Dialer {
                 Ok(messages) => {
                     backoff = Backoff::new(times.connect_pause, times.connect_pause_max);
                     self.attempts = 0;
+                    // Whoever wanted this has it.
+                    self.endpoint.restart.store(false, Ordering::Release);
+                    self.endpoint.connects.fetch_add(1, Ordering::AcqRel);
                     self.endpoint.set_state(SocketState::Ready);
                     let outcome = self.converse(messages, returning).await;
                     returning = true;

@@ -1,6 +1,10 @@
 //! What drives one end of a virtual socket while it is ready: sending, reports, gaps, pings.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::time::Instant;
@@ -48,6 +52,9 @@ pub(super) async fn run(endpoint: &Arc<Endpoint>, returning: bool) -> Outcome {
     loop {
         if endpoint.is_closed() {
             return Outcome::Closed;
+        }
+        if endpoint.restart.swap(false, Ordering::AcqRel) {
+            return Outcome::Gone;
         }
         {
             let status = status.borrow();
@@ -156,11 +163,19 @@ fn step(endpoint: &Arc<Endpoint>, work: &mut Work, now: Instant) -> Option<Insta
             Done::Control
         }));
     }
-    endpoint.repeat(now);
+    if let Some(bulk) = endpoint.repeat(now) {
+        let endpoint = endpoint.clone();
+        work.push(Box::pin(async move {
+            endpoint.send_bulk(bulk).await;
+            Done::Control
+        }));
+    }
     let channel = endpoint.channel.lock();
     let fetch = channel.fetch_after.filter(|at| channel.receiver.has_gap() && *at > now);
     let report = channel.report_after.filter(|at| *at > now);
-    [channel.sender.deadline(), fetch, report].into_iter().flatten().min()
+    // While a large message is on its way nothing is repeated.
+    let repeat = channel.sender.deadline().filter(|_| !channel.bulk);
+    [repeat, fetch, report].into_iter().flatten().min()
 }
 
 /// Drives the server's end of a socket until it is closed.

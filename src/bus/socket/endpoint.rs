@@ -1,6 +1,12 @@
 //! What both ends of a virtual socket have in common: what arrives, what is sent, what the application sees.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -39,7 +45,14 @@ pub(super) struct Channel {
     pub fetch_after: Option<Instant>,
     /// After a failed report, not before this time again.
     pub report_after: Option<Instant>,
+    /// A large message is being sent; others wait behind it.
+    pub bulk: bool,
 }
+
+/// From this size on messages are sent by the driver, at the speed at which the peer reads.
+const BULK_BYTES: usize = 1 << 20;
+/// How long it may take to send a large message.
+const BULK_TIMEOUT: Duration = Duration::from_secs(600);
 
 impl Channel {
     /// The way to the peer is back.
@@ -47,6 +60,7 @@ impl Channel {
         self.sender.reconnected(now);
         self.receiver.reconnected();
         (self.fetch_after, self.report_after) = (None, None);
+        self.bulk = false;
     }
 }
 
@@ -76,6 +90,10 @@ pub(super) struct Endpoint {
     /// Wakes whoever waits for everything to be acknowledged.
     pub drained: Notify,
     pub heard: Mutex<Instant>,
+    /// How many times a client has connected.
+    pub connects: AtomicU64,
+    /// A request has found nobody: the client is to connect again.
+    pub restart: AtomicBool,
 }
 
 /// The body of `socket` commands (§17.4).
@@ -138,10 +156,12 @@ impl Endpoint {
             receiver: Receiver::new(size.max(1000)),
             fetch_after: None,
             report_after: None,
+            bulk: false,
         };
+        let (arrived, arrived_bytes) = options.incoming.unwrap_or((size.max(1000) * 2, bytes.saturating_mul(2)));
         Arc::new(Endpoint {
             // What the peer may have under way, and requests beside it.
-            incoming: Queue::new(&base, size.max(1000) * 2, bytes.saturating_mul(2)),
+            incoming: Queue::new(&base, arrived, arrived_bytes),
             core,
             role,
             id,
@@ -154,6 +174,8 @@ impl Endpoint {
             wake: Notify::new(),
             drained: Notify::new(),
             heard: Mutex::new(Instant::now()),
+            connects: AtomicU64::new(0),
+            restart: AtomicBool::new(false),
         })
     }
 
@@ -174,6 +196,15 @@ impl Endpoint {
             }
             change
         });
+    }
+
+    /// A client connects again, unless it has already done so since `connect`.
+    pub fn restart(&self, connect: u64) {
+        if self.connects.load(Ordering::Acquire) == connect && self.state() == SocketState::Ready {
+            self.restart.store(true, Ordering::Release);
+            self.set_state(SocketState::Disconnected);
+            self.wake.notify_one();
+        }
     }
 
     /// Closes the socket from this side; the driver tells the peer unless it knows.
@@ -216,7 +247,9 @@ impl Endpoint {
         let peer = self.peer.lock().clone();
         // The lock is held while sending, so that concurrent writers keep the order of the numbers.
         let mut channel = self.channel.lock();
-        while let Some(sent) = channel.sender.unsent().cloned() {
+        while !channel.bulk
+            && let Some(sent) = channel.sender.unsent().filter(|sent| sent.payload.len() < BULK_BYTES).cloned()
+        {
             if let Err(error) = self.send(&peer, sent) {
                 tracing::debug!(subject = peer, %error, "socket data is sent later");
                 return;
@@ -227,15 +260,40 @@ impl Endpoint {
         self.wake.notify_one();
     }
 
-    /// Sends the newest message again if it is time to.
-    pub fn repeat(&self, now: Instant) {
+    /// Sends the newest message again if it is time to. Gives a large message that is to be sent now, again or for the first
+    /// time, with [`Endpoint::send_bulk`].
+    pub fn repeat(&self, now: Instant) -> Option<Sent> {
         let peer = self.peer.lock().clone();
         let mut channel = self.channel.lock();
-        if let Some(sent) = channel.sender.repeat(now).cloned()
-            && let Err(error) = self.send(&peer, sent)
-        {
-            tracing::debug!(subject = peer, %error, "socket data was not repeated");
+        if channel.bulk {
+            return None;
         }
+        if let Some(sent) = channel.sender.repeat(now).cloned() {
+            if sent.payload.len() >= BULK_BYTES {
+                channel.bulk = true;
+                return Some(sent);
+            }
+            if let Err(error) = self.send(&peer, sent) {
+                tracing::debug!(subject = peer, %error, "socket data was not repeated");
+            }
+        }
+        let sent = channel.sender.unsent().filter(|sent| sent.payload.len() >= BULK_BYTES)?.clone();
+        // The peer may acknowledge it before we know that it has gone.
+        channel.sender.mark_sent(now);
+        channel.bulk = true;
+        Some(sent)
+    }
+
+    /// Sends a large message, waiting while the peer's connection has enough to send. If it fails, it is repeated.
+    pub async fn send_bulk(self: Arc<Self>, sent: Sent) {
+        let peer = self.peer.lock().clone();
+        let Sent { seq, encoding, payload, headers } = sent;
+        let headers = Some(numbered(headers, seq));
+        if let Err(error) = self.core.publish(&peer, encoding, payload, headers, BULK_TIMEOUT).await {
+            tracing::debug!(subject = peer, %error, "socket data is sent later");
+        }
+        self.channel.lock().bulk = false;
+        self.flush();
     }
 
     fn send(&self, peer: &str, sent: Sent) -> Result<(), Error> {

@@ -6,9 +6,10 @@
 //! | queue | bound | when it is full |
 //! |---|---|---|
 //! | written, not acknowledged | `queue_size`, `queue_bytes` | [`SocketError::Full`] |
-//! | arrived, not read | twice that | the socket closes with [`Reason::SlowReader`] |
+//! | arrived, not read | twice that, or `incoming` | the socket closes with [`Reason::SlowReader`] |
 //! | arrived too early | `queue_size` | the socket closes with [`Reason::Lost`] |
-//! | connections, not accepted | 256 | refused |
+//! | arrived, not handed to a socket of the server | `server_queue` | the server ends |
+//! | connections, not accepted | 1024 | refused |
 //!
 //! A message counts as delivered when the application has taken it, so a reader that does not read stops its peer's writer.
 //!
@@ -25,13 +26,16 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 
-use self::endpoint::{Arrived, Endpoint};
+use self::endpoint::{Arrived, Endpoint, Role};
 pub(super) use self::{client::connect, server::listen};
 pub use self::{
     options::{Choice, Reason, SocketError, SocketOptions, SocketState, Times},
@@ -179,10 +183,44 @@ impl Socket {
         self.request_bytes(msgpack::encode(value)?.into(), headers, timeout).await
     }
 
-    async fn request_bytes(&self, payload: Bytes, headers: Option<Value>, timeout: Duration) -> Result<Message, Error> {
+    /// Sends a request whose payload is encoded already, in MessagePack.
+    ///
+    /// A client that finds nobody (503) or gets no answer in time (408) connects again and tries once more, unless its socket
+    /// does not reconnect (§20.9). The time is that of one try.
+    ///
+    /// # Errors
+    /// See [`Socket::request`].
+    pub async fn request_bytes(
+        &self,
+        payload: Bytes,
+        headers: Option<Value>,
+        timeout: Duration,
+    ) -> Result<Message, Error> {
+        let endpoint = self.endpoint();
+        let mut sent = None;
+        let first = self.attempt(payload.clone(), headers.clone(), timeout, &mut sent).await;
+        let reconnects = endpoint.role == Role::Client && endpoint.options.reconnect;
+        match (first, sent) {
+            (Err(Error::NoSubscribers(_) | Error::Timeout(_)), Some(connect)) if reconnects => {
+                endpoint.restart(connect);
+                self.attempt(payload, headers, timeout, &mut None).await
+            }
+            (first, _) => first,
+        }
+    }
+
+    /// One try. `sent` becomes the connect that it was sent after.
+    async fn attempt(
+        &self,
+        payload: Bytes,
+        headers: Option<Value>,
+        timeout: Duration,
+        sent: &mut Option<u64>,
+    ) -> Result<Message, Error> {
         let endpoint = self.endpoint();
         let attempt = async {
             self.ready().await?;
+            *sent = Some(endpoint.connects.load(Ordering::Acquire));
             let peer = endpoint.peer.lock().clone();
             let options = RequestOptions { headers, timeout, wait_for_interest: false };
             let mut state = endpoint.state.subscribe();
@@ -194,6 +232,12 @@ impl Socket {
             }
         };
         super::publish::within(timeout, "request on a socket", attempt).await
+    }
+
+    /// Where requests to the peer go, as long as the socket is ready: for requests to which many responses come, see
+    /// [`Client::request_many`](super::Client::request_many).
+    pub fn peer_subject(&self) -> String {
+        self.endpoint().peer.lock().clone()
     }
 
     /// Waits until the socket is ready.

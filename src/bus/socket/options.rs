@@ -30,6 +30,10 @@ pub struct SocketOptions {
     pub queue_size: usize,
     /// Bytes that may be written and not yet acknowledged, and that may wait for the application to read them.
     pub queue_bytes: usize,
+    /// Messages and bytes that may wait for the application to read them; by default twice what may be written.
+    pub incoming: Option<(usize, usize)>,
+    /// Messages and bytes that may wait to be handed to the sockets of a server.
+    pub server_queue: (usize, usize),
     /// Whether a client connects again when it was disconnected.
     pub reconnect: bool,
     /// How a client finds its server.
@@ -49,6 +53,8 @@ impl Default for SocketOptions {
             keep_alive_timeout: Duration::from_secs(10),
             queue_size: 1000,
             queue_bytes: 64 << 20,
+            incoming: None,
+            server_queue: (65_536, 128 << 20),
             reconnect: true,
             choice: Choice::default(),
             server_id: None,

@@ -16,6 +16,9 @@ const MAX_MISSING: usize = 1000;
 /// A gap larger than this is no gap but nonsense.
 const MAX_GAP: u64 = 100_000;
 
+/// A slow way to a peer.
+const SLOW_WAY_BYTES_PER_SECOND: usize = 1 << 20;
+
 /// A delay that grows each time it is used.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
@@ -128,7 +131,7 @@ impl Sender {
     pub fn mark_sent(&mut self, now: Instant) {
         self.sent += 1;
         let backoff = Backoff::new(self.repeat.next, self.repeat.max);
-        self.timer = Some((now + self.repeat.first, backoff));
+        self.timer = Some((now + self.repeat.first + self.way(), backoff));
     }
 
     /// Forgets what the peer has. Tells whether anything is left.
@@ -167,12 +170,18 @@ impl Sender {
 
     /// The newest message, if it is time to repeat it.
     pub fn repeat(&mut self, now: Instant) -> Option<&Sent> {
+        let way = self.way();
         let (at, backoff) = self.timer.as_mut()?;
         if *at > now {
             return None;
         }
-        *at = now + backoff.step();
+        *at = now + backoff.step() + way;
         self.newest_sent()
+    }
+
+    /// How long what is not acknowledged may be on its way: large messages must not be repeated while they still are.
+    fn way(&self) -> Duration {
+        Duration::from_secs((self.bytes / SLOW_WAY_BYTES_PER_SECOND) as u64)
     }
 
     /// The way to the peer is back: the newest message is repeated at once.

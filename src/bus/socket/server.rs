@@ -19,10 +19,10 @@ use super::{
     names::{self, ATTEMPT, COMMAND},
     options::{Reason, SocketOptions, SocketState},
 };
-use crate::bus::{Client, Error, Message, Subscription, message::MSGPACK};
+use crate::bus::{Client, Error, Message, SubscribeOptions, Subscription, message::MSGPACK};
 
 /// Connections that may wait to be accepted.
-const BACKLOG: usize = 256;
+const BACKLOG: usize = 1024;
 
 /// A server of virtual sockets on a base subject. Dropping it closes it and all its sockets.
 #[derive(Debug)]
@@ -67,7 +67,9 @@ pub(in crate::bus) async fn listen(client: &Client, base: &str, options: SocketO
     // Dropped on any way out, it frees the base subject again.
     let server = SocketServer { shared: shared.clone(), accepted };
     // Who finds the server can talk to it, so the status comes last.
-    let messages = client.subscribe(&names::server_pattern(base, &shared.id)).await?;
+    let (max_messages, max_bytes) = shared.options.server_queue;
+    let queue = SubscribeOptions { max_messages, max_bytes, ..SubscribeOptions::default() };
+    let messages = client.subscribe_with(&names::server_pattern(base, &shared.id), queue).await?;
     let status = client.subscribe(&names::status(base)).await?;
     core.tasks.spawn(serve(shared, messages, status));
     Ok(server)
@@ -178,6 +180,10 @@ impl Shared {
         let (base, id) = (base.to_owned(), id.to_owned());
         let command = message.header_str(COMMAND).map(str::to_owned);
         let known = self.sockets.lock().get(&id).filter(|e| !e.is_closed()).cloned();
+        // Whoever may publish to one base subject must not reach the sockets of another.
+        if known.as_ref().is_some_and(|endpoint| endpoint.base != base) {
+            return self.refuse(&names::client(&base, &id));
+        }
         match (known, command.as_deref()) {
             (Some(endpoint), Some("connect")) => {
                 *endpoint.heard.lock() = Instant::now();

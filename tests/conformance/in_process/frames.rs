@@ -4,9 +4,14 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use outpost::{
+    broker::User,
     bus::{MSGPACK, PublishOptions, RequestOptions},
     config::Limits,
-    wire::{frame::Fields, msgpack::Timestamp},
+    wire::{
+        frame::{Fields, Part, Parts, Publication},
+        json::Scanner,
+        msgpack::Timestamp,
+    },
 };
 use serde::Serialize;
 use serde_bytes::ByteBuf;
@@ -248,4 +253,21 @@ async fn wire_116_null_headers_are_no_headers() {
     };
     let (answer, ()) = tokio::join!(client.request("svc", &1, RequestOptions::timeout(ms(100))), serve);
     assert_eq!(answer.unwrap().decode::<String>().unwrap(), "fine");
+}
+
+#[tokio::test(start_paused = true)]
+async fn binary_values_of_headers_are_read() {
+    let bus = Bus::start();
+    let client = bus.client().await;
+    let mut subscription = client.subscribe("foo.*").await.unwrap();
+    // As in §21.9; only peers over a wire send such frames.
+    let text = r#"["foo.a","id00000008",0,1,0,{"_placeholder":true,"num":0},{"blob":{"_placeholder":true,"num":1}}]"#;
+    let parts = Parts::from_iter([Part::Lent(b"\xa2hi"), Part::Lent(b"\x01\x02\x03")]);
+    let argument = Scanner::new(text).value().unwrap();
+    let frame = Publication::decode(argument, parts).unwrap().keep();
+    bus.broker.attach(User::anonymous()).publish("foo.a", frame, None).unwrap();
+    let message = soon(subscription.recv()).await.unwrap();
+    assert_eq!(message.decode::<String>().unwrap(), "hi");
+    assert_eq!(message.header_bytes("blob").unwrap().as_ref(), [1, 2, 3]);
+    assert_eq!(message.header_bytes("other"), None);
 }

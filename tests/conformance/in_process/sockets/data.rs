@@ -321,3 +321,22 @@ async fn wire_152_a_server_asks_all_its_sockets() {
     let first: i32 = soon(server.request_any(&(), TIMEOUT)).await.unwrap().decode().unwrap();
     assert!((0..3).contains(&first));
 }
+
+#[tokio::test]
+async fn wire_140_a_large_message_keeps_its_place() {
+    let bus = Bus::start();
+    let (_host, mut server) = server(&bus, "base").await;
+    let (_c, client) = client(&bus, "base", SocketOptions::default()).await;
+    client.write(&0, None).unwrap();
+    let socket = soon(server.accept()).await.unwrap();
+    assert_eq!(data(&socket).await, 0);
+    for round in 0..3 {
+        socket.write(&round, None).unwrap();
+        socket.write(&"x".repeat(20_000_000 + round), None).unwrap();
+        socket.write(&"end", None).unwrap();
+        assert_eq!(data(&client).await, round);
+        assert_eq!(data(&client).await.as_str().map(str::len), Some(20_000_000 + round));
+        assert_eq!(data(&client).await, "end");
+    }
+    soon(socket.drained()).await;
+}

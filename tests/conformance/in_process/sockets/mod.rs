@@ -1,5 +1,6 @@
 //! Virtual sockets: items 138–153.
 
+mod asking;
 mod connecting;
 mod data;
 mod ending;
