@@ -35,10 +35,10 @@ use crate::{
     host::{
         addresses,
         connection_info::ConnectionInfo,
-        environment, journal,
+        data_lock, environment, journal,
         listen::Listeners,
         log::{self, LogHandle},
-        notify, process,
+        memory, notify, process,
         signals::{self, Reload, Signals},
         watchdog,
     },
@@ -55,6 +55,7 @@ pub(super) fn run(flags: Flags) -> anyhow::Result<ExitCode> {
     check_exposure(&loaded, listeners.exposed)?;
     let mut config = loaded.config.clone();
     secrets::private_directory(&config.paths.data)?;
+    let _lock = data_lock::acquire(&config.paths.data)?;
     secrets::resolve(&mut config, listeners.exposed)?;
     let home = &config.paths.home;
     secrets::private_directory(home)?;
@@ -63,6 +64,7 @@ pub(super) fn run(flags: Flags) -> anyhow::Result<ExitCode> {
     let log = log::init(&config.log_filter, config.log_format)?;
     loaded.warnings.iter().for_each(|warning| warn!("{warning}"));
     process::raise_max_descriptors();
+    memory::give_back_large_pieces();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("outpost").build()?;
     let info = connection_info(&config, &listeners);
     let settings = Settings { origin, exposed: listeners.exposed, loaded, running: config, log, info };

@@ -3,11 +3,13 @@
 pub mod activation;
 pub mod addresses;
 pub mod connection_info;
+pub mod data_lock;
 pub mod directory_watch;
 pub mod environment;
 pub mod journal;
 pub mod listen;
 pub mod log;
+pub mod memory;
 pub mod notify;
 pub mod process;
 pub mod pty;
