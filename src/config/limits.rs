@@ -40,6 +40,12 @@ pub struct Limits {
     pub outbox_messages: usize,
     /// How long a reader may take nothing at all while something waits for it.
     pub write_timeout: Duration,
+    /// Sockets on which a stream is open, in total; 0 = no limit.
+    pub open_streams: usize,
+    /// Sockets on which a stream of one account, project or host is open; 0 = no limit.
+    pub open_streams_per_owner: usize,
+    /// How long a stream is kept open after the last socket on it has closed; in-memory streams live so long.
+    pub stream_grace: Duration,
     /// Records the flight recorder keeps.
     pub flight_records: usize,
     /// Largest HTTP request head, in bytes.
@@ -74,6 +80,9 @@ impl Default for Limits {
             outbox_bytes: 64 << 20,
             outbox_messages: 131_072,
             write_timeout: Duration::from_secs(10),
+            open_streams: 10_000,
+            open_streams_per_owner: 500,
+            stream_grace: Duration::from_secs(30),
             flight_records: 4096,
             http_header_bytes: 32 << 10,
             http_body_bytes: 64 << 20,

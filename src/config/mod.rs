@@ -48,6 +48,15 @@ pub enum Durability {
     Normal,
 }
 
+/// Which files of the machine the project's files are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileReach {
+    /// Those below `home`; nothing outside, not even through links.
+    Home,
+    /// All that the server's user may see: absolute paths and links work, as in a terminal.
+    Machine,
+}
+
 /// A part that can be left out with `services`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Service {
@@ -112,6 +121,17 @@ pub struct Paths {
     pub static_dir: Option<PathBuf>,
 }
 
+/// Where copies of streams are kept as files of their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copies {
+    /// Below this directory the copies follow the streams, and are used where they are newer.
+    pub archive: Option<PathBuf>,
+    /// Time between two copies of a stream.
+    pub interval: Duration,
+    /// Below this directory the copies are written when a stream is closed, and never read.
+    pub backup: Option<PathBuf>,
+}
+
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -149,8 +169,12 @@ pub struct Config {
     pub metrics_token: Option<Secret>,
     /// `COCALC_ALLOW_UNAUTHENTICATED_CONAT`: serve others without a token.
     pub allow_unauthenticated: bool,
+    /// How far paths of files reach.
+    pub files: FileReach,
     /// When a write is acknowledged.
     pub durability: Durability,
+    /// Copies of streams (conat-persist.md §9.5).
+    pub copies: Copies,
     /// Limits and times.
     pub limits: Limits,
     /// Log filter in the syntax of `tracing-subscriber`.
@@ -186,7 +210,9 @@ impl Default for Config {
             project_secret: None,
             metrics_token: None,
             allow_unauthenticated: false,
+            files: FileReach::Machine,
             durability: Durability::Full,
+            copies: Copies { archive: None, interval: Duration::from_secs(30), backup: None },
             limits: Limits::default(),
             log_filter: "info".into(),
             log_format: LogFormat::Auto,

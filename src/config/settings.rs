@@ -6,12 +6,12 @@ use std::{
 };
 
 use super::{
-    Config, address,
+    Config, address, is_loopback,
     sources::Strings,
-    value::{Count, Flag, Form, Number, Port, Rate, Room, Size, Span},
+    value::{Count, Flag, Form, Millis, Number, Port, Rate, Room, Size, Span},
     words::{
-        DurabilityName, Folder, Id, Line, LogFilter, LogFormatName, OptionalFolder, OptionalSecret, OptionalToken,
-        PolicyName, Services, Token,
+        DurabilityName, FileReachName, Folder, Id, Line, LogFilter, LogFormatName, OptionalFolder, OptionalSecret,
+        OptionalToken, PolicyName, Services, Token,
     },
 };
 
@@ -239,6 +239,9 @@ pub static SETTINGS: &[Setting] = &[
         "Rules of the bus: lite has one account and one project, open allows everything to everybody"
     ),
     setting!(Parts, "services", "OUTPOST_SERVICES", Services, services, "Parts that run; the bus always does"),
+    setting!(Parts, "files", "OUTPOST_FILES", FileReachName, files,
+        "Files that can be reached over HTTP: home has those below HOME, machine all that the server's user may see",
+        derived: Some(("machine if HOST is loopback, else home", default_files))),
     setting!(
         Storage,
         "durability",
@@ -246,6 +249,54 @@ pub static SETTINGS: &[Setting] = &[
         DurabilityName,
         durability,
         "When a write is acknowledged: full: after it was synced to the disk; normal: before, for SD cards"
+    ),
+    setting!(
+        Storage,
+        "stream_archive",
+        "COCALC_SYNC_ARCHIVE",
+        OptionalFolder,
+        copies.archive,
+        "Directory of copies, a file for each stream; a copy that is newer than its stream replaces it"
+    ),
+    setting!(
+        Storage,
+        "stream_archive_interval",
+        "COCALC_SYNC_ARCHIVE_INTERVAL",
+        Millis,
+        copies.interval,
+        "Time between two copies of a stream into the archive"
+    ),
+    setting!(
+        Storage,
+        "stream_backup",
+        "COCALC_SYNC_BACKUP",
+        OptionalFolder,
+        copies.backup,
+        "Directory of copies that are written when a stream is closed, and never read"
+    ),
+    setting!(
+        Storage,
+        "max_open_streams",
+        "OUTPOST_MAX_OPEN_STREAMS",
+        Count,
+        limits.open_streams,
+        "Streams that clients have open, in total; each client's counts (0 = no limit)"
+    ),
+    setting!(
+        Storage,
+        "max_open_streams_per_owner",
+        "OUTPOST_MAX_OPEN_STREAMS_PER_OWNER",
+        Count,
+        limits.open_streams_per_owner,
+        "Streams of one account, project or host that clients have open (0 = no limit)"
+    ),
+    setting!(
+        Storage,
+        "stream_grace",
+        "OUTPOST_STREAM_GRACE",
+        Span,
+        limits.stream_grace,
+        "How long a stream is kept when its last client has gone; streams in memory are lost then"
     ),
     setting!(Bus, "max_payload", "OUTPOST_MAX_PAYLOAD", Size, limits.max_payload, "Largest WebSocket message"),
     setting!(
@@ -460,6 +511,10 @@ fn default_data(config: &Config, env: &dyn Strings) -> Option<String> {
         _ => config.paths.home.join(".local/share"),
     };
     Some(text(&share.join("outpost")))
+}
+
+fn default_files(config: &Config, _: &dyn Strings) -> Option<String> {
+    Some(if is_loopback(&config.listen.host) { "machine" } else { "home" }.to_owned())
 }
 
 fn default_project(config: &Config, _: &dyn Strings) -> Option<String> {

@@ -62,6 +62,26 @@ impl Form for Span {
     }
 }
 
+/// A time that may also be a bare number of milliseconds, as the reference's variables have it.
+pub struct Millis;
+
+impl Form for Millis {
+    type Value = Duration;
+    const PLACEHOLDER: &'static str = "MS";
+    const ALLOWED: &'static str = "a number of milliseconds, or a time with a unit as in 30s";
+
+    fn parse(text: &str) -> Option<Duration> {
+        match text.trim().parse() {
+            Ok(ms) => Some(Duration::from_millis(ms)).filter(|time| *time <= LONGEST),
+            Err(_) => Span::parse(text),
+        }
+    }
+
+    fn show(value: &Duration) -> Option<String> {
+        Span::show(value)
+    }
+}
+
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;

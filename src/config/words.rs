@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tracing_subscriber::EnvFilter;
 
-use super::{Durability, LogFormat, PolicyKind, Secret, Service, value::Form};
+use super::{Durability, FileReach, LogFormat, PolicyKind, Secret, Service, value::Form};
 
 /// One line of text for people.
 pub struct Line;
@@ -219,6 +219,27 @@ impl Form for DurabilityName {
 
     fn show(value: &Durability) -> Option<String> {
         Some(if *value == Durability::Full { "full" } else { "normal" }.to_owned())
+    }
+}
+
+/// How far paths of files reach.
+pub struct FileReachName;
+
+impl Form for FileReachName {
+    type Value = FileReach;
+    const PLACEHOLDER: &'static str = "REACH";
+    const ALLOWED: &'static str = "home, machine";
+
+    fn parse(text: &str) -> Option<FileReach> {
+        match text.trim() {
+            "home" => Some(FileReach::Home),
+            "machine" => Some(FileReach::Machine),
+            _ => None,
+        }
+    }
+
+    fn show(value: &FileReach) -> Option<String> {
+        Some(if *value == FileReach::Home { "home" } else { "machine" }.to_owned())
     }
 }
 

@@ -21,6 +21,28 @@ pub struct Stored {
     pub headers: Option<Arc<str>>,
 }
 
+/// A message that keeps the number and the time it was given elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adopted {
+    /// The message.
+    pub stored: Stored,
+    /// Its time to live, in ms.
+    pub ttl: Option<u64>,
+}
+
+/// What a stream has beside its messages.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Header {
+    /// The last number that was assigned.
+    pub last_seq: u64,
+    /// The fields of the configuration that differ from the default.
+    pub config: serde_json::Map<String, serde_json::Value>,
+    /// The metadata.
+    pub metadata: Option<serde_json::Value>,
+    /// The checkpoints.
+    pub checkpoints: Checkpoints,
+}
+
 /// A write (§§6.1, 8.8).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Set {
