@@ -1,6 +1,9 @@
 //! Alive and ready. Readiness is the sum of latches: ready when every part has let go of its own.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
 
 use tokio::sync::watch;
 
@@ -10,10 +13,19 @@ pub struct Readiness {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
 struct Shared {
     held: Mutex<Vec<&'static str>>,
     count: watch::Sender<usize>,
+    storage: OnceLock<Trouble>,
+}
+
+/// Tells the code of what is wrong, while something is.
+type Trouble = Box<dyn Fn() -> Option<String> + Send + Sync>;
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("held", &self.held).finish_non_exhaustive()
+    }
 }
 
 /// Keeps the server from being ready; dropping it means "my part is up".
@@ -27,7 +39,8 @@ pub struct Latch {
 impl Readiness {
     /// Ready until somebody asks for a latch.
     pub fn new() -> Readiness {
-        Readiness { shared: Arc::new(Shared { held: Mutex::default(), count: watch::Sender::new(0) }) }
+        let shared = Shared { held: Mutex::default(), count: watch::Sender::new(0), storage: OnceLock::new() };
+        Readiness { shared: Arc::new(shared) }
     }
 
     /// A latch for the part `name`.
@@ -39,6 +52,18 @@ impl Readiness {
     /// Whether no latch is held.
     pub fn is_ready(&self) -> bool {
         *self.shared.count.borrow() == 0
+    }
+
+    /// Asks the storage for the code of its trouble from now on. A server whose disk is full is ready all the same: it reads, and
+    /// all that is not about storage works.
+    pub fn ask_storage(&self, trouble: impl Fn() -> Option<String> + Send + Sync + 'static) {
+        // There is one storage; the first who says so is it.
+        let _ = self.shared.storage.set(Box::new(trouble));
+    }
+
+    /// The code of the storage's trouble, while it has one.
+    pub fn storage_trouble(&self) -> Option<String> {
+        self.shared.storage.get().and_then(|trouble| trouble())
     }
 
     /// The parts that are not up yet.
@@ -80,6 +105,20 @@ impl Drop for Latch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn trouble_with_the_storage_is_told_while_it_lasts() {
+        let readiness = Readiness::new();
+        assert_eq!(readiness.storage_trouble(), None);
+        let (tell, trouble) = watch::channel(None);
+        readiness.ask_storage(move || trouble.borrow().clone());
+        assert_eq!(readiness.storage_trouble(), None);
+        tell.send_replace(Some("SQLITE_FULL".to_owned()));
+        assert_eq!(readiness.storage_trouble().as_deref(), Some("SQLITE_FULL"));
+        assert!(readiness.is_ready());
+        tell.send_replace(None);
+        assert_eq!(readiness.storage_trouble(), None);
+    }
 
     #[tokio::test]
     async fn ready_when_every_latch_is_gone() {

@@ -57,9 +57,11 @@ export class Client {
     return messages;
   }
 
-  /** Publishes one message with acknowledgement; gives what the server answered. */
+  /** Publishes one message with acknowledgement, in chunks if it is large; gives what the server answered to the last. */
   publish(subject, value, { ms, ...options } = {}) {
-    return this.ask('publish', frame(subject, value, options), ms);
+    const chunks = chunksOf(frame(subject, value, options));
+    for (const chunk of chunks.slice(0, -1)) this.socket.emit('publish', chunk);
+    return this.ask('publish', chunks.at(-1), ms);
   }
 
   /** Publishes one message and forgets it. */
@@ -81,17 +83,21 @@ export class Client {
   /** Where answers come to; `prefix` must be the user's own when the policy says so. */
   async openInbox(prefix = inboxPrefix(this.info?.user)) {
     const inbox = `${prefix}.${randomId()}`;
-    await this.subscribe(`${inbox}.*`, randomId(), (message) => this.#replies.get(message.subject)?.push(message));
+    const deliver = whole((message) => this.#replies.get(message.subject)?.push(message));
+    await this.subscribe(`${inbox}.*`, randomId(), deliver);
     this.#inbox = inbox;
   }
 
   /** The inbox that answers to one request arrive in. Fails with code 503 when nobody listens. */
-  async requestMany(subject, value, { headers = {} } = {}) {
+  async requestMany(subject, value, { headers = {}, encoding } = {}) {
     if (!this.#inbox) await this.openInbox();
     const reply = `${this.#inbox}.${randomId()}`;
     const answers = new Inbox();
     this.#replies.set(reply, answers);
-    const { count, error, code } = await this.publish(subject, value, { headers: { ...headers, 'CN-Reply': reply } });
+    const { count, error, code } = await this.publish(subject, value, {
+      headers: { ...headers, 'CN-Reply': reply },
+      encoding,
+    });
     if (error) throw Object.assign(new Error(error), { code });
     if (!count) throw Object.assign(new Error(`no subscribers matching ${subject}`), { code: 503 });
     return answers;
@@ -135,6 +141,36 @@ export function valueOf({ encoding, raw }) {
 export function frame(subject, value, { headers, id = randomId(), encoding = 0 } = {}) {
   const raw = encoding === 1 ? Buffer.from(JSON.stringify(value)) : Buffer.from(encode(value));
   return headers === undefined ? [subject, id, 0, 1, encoding, raw] : [subject, id, 0, 1, encoding, raw, headers];
+}
+
+/** Leaves room for headers below the server's largest message. */
+const CHUNK_BYTES = 7_900_000;
+
+function chunksOf(frame) {
+  const [subject, id, , , encoding, raw, ...headers] = frame;
+  if (raw.length <= CHUNK_BYTES) return [frame];
+  const count = Math.ceil(raw.length / CHUNK_BYTES);
+  return Array.from({ length: count }, (_, seq) => {
+    const last = seq === count - 1;
+    const chunk = raw.subarray(seq * CHUNK_BYTES, (seq + 1) * CHUNK_BYTES);
+    return [subject, id, seq, last ? 1 : 0, encoding, chunk, ...(last ? headers : [])];
+  });
+}
+
+/** Puts messages in chunks together before they are delivered. */
+export function whole(deliver) {
+  const parts = new Map();
+  return (message) => {
+    const { id, seq, done, raw } = message;
+    if (seq === 0 && done) return deliver(message);
+    const chunks = parts.get(id) ?? [];
+    if (chunks.length !== seq) throw new Error(`chunk ${seq} of ${id} came after ${chunks.length}`);
+    chunks.push(raw);
+    parts.set(id, chunks);
+    if (!done) return undefined;
+    parts.delete(id);
+    return deliver({ ...message, raw: Buffer.concat(chunks.map((chunk) => new Uint8Array(chunk))) });
+  };
 }
 
 function inboxPrefix(user) {

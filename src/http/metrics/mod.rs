@@ -3,6 +3,7 @@
 mod process;
 mod queues;
 mod requests;
+mod streams;
 
 use std::{fmt, sync::Arc};
 
@@ -13,10 +14,14 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::broker::Counters;
+use crate::broker::{
+    Counters,
+    stats::{BUCKETS_MICROS, Histogram},
+};
 
 pub use queues::Queues;
 pub(super) use requests::Requests;
+pub use streams::Streams;
 
 /// Content type of the answer.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -61,6 +66,17 @@ impl Sample {
     /// A number that goes up and down.
     pub fn gauge(name: &'static str, help: &'static str, value: f64) -> Sample {
         Sample { name, help, value: Value::Gauge(value) }
+    }
+}
+
+/// The times that a histogram has counted.
+fn histogram(times: &Histogram) -> Value {
+    let counts = times.counts();
+    let bounds = BUCKETS_MICROS.iter().map(|micros| *micros as f64 / 1e6).chain([f64::INFINITY]);
+    Value::Histogram {
+        sum: times.sum().as_secs_f64(),
+        count: counts.iter().sum(),
+        buckets: bounds.zip(counts).collect(),
     }
 }
 

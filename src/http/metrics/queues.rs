@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{MetricsSource, Sample, Value};
-use crate::broker::{Broker, stats::BUCKETS_MICROS};
+use super::{MetricsSource, Sample, histogram};
+use crate::broker::Broker;
 
 /// Queue depths, waits and latencies of a broker.
 pub struct Queues(pub Arc<Broker>);
@@ -20,21 +20,8 @@ impl MetricsSource for Queues {
             Sample {
                 name: "outpost_broker_route_seconds",
                 help: "Time from a frame's arrival to the last outbox.",
-                value: self.route_time(),
+                value: histogram(&self.0.counters().route_time),
             },
         ]
-    }
-}
-
-impl Queues {
-    fn route_time(&self) -> Value {
-        let time = &self.0.counters().route_time;
-        let counts = time.counts();
-        let bounds = BUCKETS_MICROS.iter().map(|micros| *micros as f64 / 1e6).chain([f64::INFINITY]);
-        Value::Histogram {
-            sum: time.sum().as_secs_f64(),
-            count: counts.iter().sum(),
-            buckets: bounds.zip(counts).collect(),
-        }
     }
 }
