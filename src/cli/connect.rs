@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     bus::{Client, ConnectOptions, Error, Trust},
-    config::{Config, Secret, address},
+    config::{Config, Identity, Secret, address},
     host::connection_info::ConnectionInfo,
 };
 
@@ -58,6 +58,11 @@ impl BusFlags {
         }
         let config = self.load(flags)?;
         Ok(ConnectionInfo::read(&config.paths.data)?.filter(ConnectionInfo::is_alive))
+    }
+
+    /// The account and the project of the settings.
+    pub fn identity(&self, flags: Flags) -> anyhow::Result<Identity> {
+        Ok(self.load(flags)?.identity)
     }
 
     fn load(&self, flags: Flags) -> anyhow::Result<Config> {

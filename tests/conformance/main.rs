@@ -9,6 +9,7 @@ mod harness;
 mod in_process;
 mod over_wire;
 mod peers;
+mod persist;
 mod reconnect;
 mod requests;
 mod script;
