@@ -13,16 +13,16 @@ use crate::config::settings::SETTINGS;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A command with a page of its own
-    command: Option<String>,
+    /// A command with a page of its own, as in `outpost man kv put`
+    command: Vec<String>,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut root = Cli::command();
     root.build();
     let mut text = Vec::new();
-    match &args.command {
-        None => {
+    match args.command.as_slice() {
+        [] => {
             // Not the whole page at once: a synopsis of fifty flags helps nobody.
             let page = Man::new(root);
             page.render_title(&mut text)?;
@@ -35,9 +35,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             settings().to_writer(&mut text)?;
             page.render_version_section(&mut text)?;
         }
-        Some(name) => {
-            let command =
-                root.find_subcommand(name).ok_or_else(|| BadUsage(format!("there is no command {name:?}")))?;
+        names => {
+            let mut command = &root;
+            for name in names {
+                let found = command.find_subcommand(name);
+                command = found.ok_or_else(|| BadUsage(format!("there is no command {:?}", names.join(" "))))?;
+            }
             Man::new(command.clone()).render(&mut text)?;
         }
     }

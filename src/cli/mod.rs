@@ -3,18 +3,26 @@
 //! Exit status: 0 all went well, 1 something failed or the answer is no, 2 bad settings or usage.
 
 mod ask;
+mod backup;
 mod bench;
 mod check;
 mod completions;
 mod connect;
+mod db;
 mod flags;
 mod healthcheck;
+mod import;
+mod kv;
 mod man;
+mod owner;
 mod publish;
 mod qr;
+mod record;
 mod request;
 mod serve;
 mod status;
+mod steps;
+mod stream;
 mod subscribe;
 mod tap;
 mod target;
@@ -70,10 +78,22 @@ enum Command {
     Request(request::Args),
     /// Watch what goes by: subjects, sizes, headers
     Tap(tap::Args),
+    /// Read and write key-value stores
+    Kv(kv::Args),
+    /// Read and write streams of messages
+    Stream(stream::Args),
     /// Put load on a server and print throughput, latencies, CPU and memory
     Bench(bench::Args),
     /// Name the rule that allows or refuses a subject
     Why(why::Args),
+    /// Write all databases into one file; the server may run
+    Backup(backup::BackupArgs),
+    /// Put the databases of a backup in place of the present ones; the server must be stopped
+    Restore(backup::RestoreArgs),
+    /// Look after the databases
+    Db(db::Args),
+    /// Take over the data of an existing CoCalc Lite; the server must be stopped
+    Import(import::Args),
     /// Print completions for a shell
     Completions(completions::Args),
     /// Print the manual page, as in `outpost man | man -l -`
@@ -118,8 +138,14 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Sub(args)) => subscribe::run(flags, args),
         Some(Command::Request(args)) => request::run(flags, args),
         Some(Command::Tap(args)) => tap::run(flags, args),
+        Some(Command::Kv(args)) => kv::run(flags, args),
+        Some(Command::Stream(args)) => stream::run(flags, args),
         Some(Command::Bench(args)) => bench::run(flags, args),
         Some(Command::Why(args)) => why::run(flags, args),
+        Some(Command::Backup(args)) => backup::backup(flags, args),
+        Some(Command::Restore(args)) => backup::restore(flags, args),
+        Some(Command::Db(args)) => db::run(flags, args),
+        Some(Command::Import(args)) => import::run(flags, args),
         Some(Command::Completions(args)) => completions::run(&args),
         Some(Command::Man(args)) => man::run(&args),
     }

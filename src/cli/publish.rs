@@ -75,7 +75,7 @@ pub(super) fn data(argument: &str) -> anyhow::Result<Value> {
 }
 
 /// JSON if it is that, else a string.
-fn value(text: &str) -> Value {
+pub(super) fn value(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| text.into())
 }
 

@@ -7,8 +7,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod databases;
 mod harness;
 mod reload;
+mod streams;
 mod tools;
 
 use std::{
@@ -399,4 +401,16 @@ fn manual_completions_and_version_are_printed() {
     for shell in ["bash", "zsh", "fish"] {
         assert!(printed(&["completions", shell]).contains("max-payload"), "{shell}");
     }
+}
+
+#[test]
+fn a_data_directory_has_one_server() {
+    let home = Home::new();
+    let first = home.serve(&[]);
+    let second = home.run(&[("PORT", "0")], &[]);
+    assert_eq!(second.status.code(), Some(1));
+    let message = text(&second.stderr);
+    assert!(message.contains(&format!("in use by process {}", first.child.id())), "{message}");
+    assert_eq!(message.lines().count(), 1, "{message}");
+    assert_eq!(home.info().unwrap()["pid"], first.child.id(), "the first one's file is left alone");
 }
