@@ -8,28 +8,38 @@
 //! [`sign_in::LiteAuthenticator`].
 
 mod activity;
+pub mod blobs;
 mod body;
 mod compress;
 mod connection;
-mod customize;
+mod disposition;
+pub mod files;
+mod form;
 pub mod health;
 mod live;
 pub mod metrics;
 mod origin;
 pub mod page;
 mod peer;
+mod pending;
 mod percent;
 mod pipeline;
 mod places;
+mod query;
+mod range;
 mod redirect;
 mod reply;
 mod routes;
+mod send;
 mod server;
 pub mod sign_in;
+mod stream;
 pub mod tls;
 mod upgrade;
 
+pub use blobs::BlobRoutes;
 pub use body::BodyError;
+pub use files::Files;
 pub use health::{Latch, Readiness};
 pub use live::Live;
 pub use metrics::{Metrics, MetricsSource, Sample};
@@ -41,6 +51,12 @@ pub use upgrade::BrokerEndpoint;
 
 /// The body of an answer.
 pub type Body = axum::body::Body;
+
+/// The configuration document that `GET /customize` answers with (hub.md §4).
+pub trait Customize: Send + Sync {
+    /// The document of this moment, as JSON. Must not block, and must not contain a secret.
+    fn document(&self) -> bytes::Bytes;
+}
 
 /// The broker's end of `<base>/conat/`.
 ///

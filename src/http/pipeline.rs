@@ -1,20 +1,21 @@
 //! The one way of every request: limits → trace → host and origin → sign-in → route → security headers.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use futures_util::FutureExt;
 use http::{
     HeaderValue, Request, Response, StatusCode, Uri,
     header::{
-        CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, LOCATION, REFERRER_POLICY,
+        CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, HOST, LOCATION, REFERRER_POLICY,
         X_CONTENT_TYPE_OPTIONS,
     },
     request::Parts,
     uri::PathAndQuery,
 };
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tower::ServiceExt;
 
 use super::{
@@ -33,6 +34,11 @@ const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; \
      connect-src 'self' ws: wss:; object-src 'none'; base-uri 'none'; frame-ancestors 'self'",
 );
+
+/// How much of the body of a refused request is read: a piece of an upload.
+const HEARD_BYTES: usize = 10 << 20;
+/// And for how long.
+const HEARD_FOR: Duration = Duration::from_secs(5);
 
 /// The pipeline and what its steps need.
 pub(super) struct Pipeline {
@@ -102,11 +108,13 @@ impl Pipeline {
         }
         let inside = path.strip_prefix(self.base_path.as_str()).filter(|rest| rest.is_empty() || rest.starts_with('/'));
         let for_bus = inside.is_some_and(|rest| rest.starts_with("/conat/"));
-        if !self.sign_in.is_required()
-            && (for_bus || origin::is_unsafe(request.method()))
-            && let Err(refusal) = origin::check_origin(request.headers(), &peer)
-        {
+        // What a page of another origin may not do: use the door that is open to this machine, and the cookie that browsers
+        // send along whatever page asks, also one on another port.
+        let is_ambient = !self.sign_in.is_required() && (for_bus || origin::is_unsafe(request.method()))
+            || for_bus && request.headers().contains_key(COOKIE);
+        if is_ambient && let Err(refusal) = origin::check_origin(request.headers(), &peer) {
             tracing::debug!(path, "refused a page of another origin");
+            hear_out(request.into_body()).await;
             return self.secured(reply::text(StatusCode::FORBIDDEN, &refusal.to_string()), false);
         }
         if for_bus {
@@ -126,6 +134,7 @@ impl Pipeline {
         if !self.opens_metrics(&head, &place)
             && let Passage::Answered(response, delay) = self.sign_in.admit(&head, &peer)
         {
+            hear_out(body).await;
             if !delay.is_zero() {
                 sleep(delay).await;
             }
@@ -190,6 +199,22 @@ enum Place {
     Entrance,
     /// Below it; the target without it.
     Inside(Uri),
+}
+
+/// Reads a body that nobody wants, within reason: a client that still sends when the connection is closed does not get to
+/// see why it was refused.
+async fn hear_out(mut body: Incoming) {
+    let mut left = HEARD_BYTES;
+    let end = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            left = match left.checked_sub(frame.data_ref().map_or(0, bytes::Bytes::len)) {
+                Some(left) => left,
+                None => return,
+            };
+        }
+    };
+    // Late or never: the answer is the same.
+    let _ = timeout(HEARD_FOR, end).await;
 }
 
 /// HTTP/2 names the host in the target; everybody looks for it in the header.

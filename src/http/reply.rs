@@ -25,9 +25,9 @@ pub(super) fn not_found() -> Response<Body> {
     text(StatusCode::NOT_FOUND, "not found")
 }
 
-/// JSON that is the same for everybody.
-pub(super) fn json(status: StatusCode, json: &'static str) -> Response<Body> {
-    with(status, JSON, Bytes::from_static(json.as_bytes()))
+/// JSON as it is.
+pub(super) fn json(status: StatusCode, json: impl Into<Bytes>) -> Response<Body> {
+    with(status, JSON, json.into())
 }
 
 /// The body was not read to its end, so the connection cannot go on.

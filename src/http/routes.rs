@@ -8,17 +8,28 @@ use axum::{
     extract::{DefaultBodyLimit, Request, State},
     routing::{any, get, post},
 };
-use bytes::Bytes;
-use http::{Method, Response, StatusCode};
+use http::{HeaderValue, Method, Response, StatusCode, header::SET_COOKIE};
 
-use super::{health::Readiness, metrics, metrics::Metrics, page::Page, redirect, reply};
+use super::{Customize, health::Readiness, metrics, metrics::Metrics, page::Page, redirect, reply};
 
 /// What the handlers need.
 pub(super) struct Context {
     pub(super) page: Page,
-    pub(super) customize: Bytes,
+    pub(super) customize: Arc<dyn Customize>,
+    /// Set with the application page and the configuration document.
+    pub(super) account_cookie: Option<HeaderValue>,
     pub(super) metrics: Metrics,
     pub(super) project_id: String,
+}
+
+impl Context {
+    /// Adds the cookie that names the account.
+    fn with_account(&self, mut response: Response<Body>) -> Response<Body> {
+        if let Some(cookie) = &self.account_cookie {
+            response.headers_mut().append(SET_COOKIE, cookie.clone());
+        }
+        response
+    }
 }
 
 /// The routes.
@@ -62,8 +73,7 @@ impl Routes {
         }
         match path {
             "/healthz" => Some(reply::json(StatusCode::OK, r#"{"state":"alive"}"#)),
-            "/readyz" if self.readiness.is_ready() => Some(reply::json(StatusCode::OK, r#"{"state":"ready"}"#)),
-            "/readyz" => Some(reply::json(StatusCode::SERVICE_UNAVAILABLE, r#"{"state":"starting"}"#)),
+            "/readyz" => Some(ready(&self.readiness)),
             _ => None,
         }
     }
@@ -76,8 +86,22 @@ impl Routes {
     }
 }
 
+/// Whether all parts are up, and the code of the storage's trouble if it has one.
+fn ready(readiness: &Readiness) -> Response<Body> {
+    if !readiness.is_ready() {
+        return reply::json(StatusCode::SERVICE_UNAVAILABLE, r#"{"state":"starting"}"#);
+    }
+    match readiness.storage_trouble() {
+        None => reply::json(StatusCode::OK, r#"{"state":"ready"}"#),
+        Some(code) => {
+            let body = serde_json::json!({"state": "degraded", "storage": code}).to_string();
+            reply::json(StatusCode::OK, body)
+        }
+    }
+}
+
 async fn customize(State(context): State<Arc<Context>>, request: Request) -> Response<Body> {
-    reply::dynamic_json(request.headers(), context.customize.clone())
+    context.with_account(reply::dynamic_json(request.headers(), context.customize.document()))
 }
 
 async fn numbers(State(context): State<Arc<Context>>, request: Request) -> Response<Body> {
@@ -91,6 +115,7 @@ async fn page(State(context): State<Arc<Context>>, request: Request) -> Response
     let (head, _) = request.into_parts();
     let path = head.uri.path().strip_prefix("/static/").unwrap_or_default();
     match context.page.serve(&head, path).await {
+        Some(response) if path == "app.html" => context.with_account(response),
         Some(response) => response,
         None if path == "favicon.ico" => context.page.favicon(&head).await,
         // A page in place of a missing part of itself would be run as a script; and the page cannot stand in for itself.
@@ -125,4 +150,28 @@ fn catch_all(method: &Method, uri: &http::Uri, context: &Context) -> Response<Bo
         return reply::not_found();
     }
     redirect::respond(&redirect::location(uri, &context.project_id))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn readyz_tells_the_state_and_trouble_with_the_storage() {
+        let text = async |readiness: &Readiness| {
+            let (head, body) = ready(readiness).into_parts();
+            (head.status.as_u16(), body.collect().await.unwrap().to_bytes())
+        };
+        let readiness = Readiness::new();
+        let latch = readiness.latch("services");
+        readiness.ask_storage(|| Some("SQLITE_FULL".to_owned()));
+        assert_eq!(text(&readiness).await, (503, Bytes::from_static(br#"{"state":"starting"}"#)));
+        drop(latch);
+        let degraded = Bytes::from_static(br#"{"state":"degraded","storage":"SQLITE_FULL"}"#);
+        assert_eq!(text(&readiness).await, (200, degraded));
+        assert_eq!(text(&Readiness::new()).await, (200, Bytes::from_static(br#"{"state":"ready"}"#)));
+    }
 }

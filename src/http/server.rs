@@ -3,6 +3,7 @@
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::Router;
+use http::HeaderValue;
 use thiserror::Error;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -11,9 +12,8 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    BusEndpoint, Live,
+    BusEndpoint, Customize, Live,
     connection::{self, Shared},
-    customize,
     health::Readiness,
     metrics::{Metrics, Requests},
     origin::Rules,
@@ -91,6 +91,8 @@ pub struct Parts {
     pub readiness: Readiness,
     /// What `/metrics` shows; the server adds its own numbers.
     pub metrics: Metrics,
+    /// What frontends start from.
+    pub customize: Arc<dyn Customize>,
     /// Routes of other parts, behind the sign-in.
     pub routes: Option<Router>,
 }
@@ -122,7 +124,8 @@ impl Server {
         let own_page = page.is_own();
         let context = Context {
             page,
-            customize: customize::document(&identity),
+            customize: parts.customize,
+            account_cookie: account_cookie(&identity.account_id, &base_path),
             metrics,
             project_id: identity.project_id.clone(),
         };
@@ -181,6 +184,13 @@ impl Server {
             connections.wait().await;
         }
     }
+}
+
+/// The cookie from which the reference's frontend knows its account before it is connected, so that its first changefeeds are
+/// the right ones (hub.md §10.3). It opens nothing, and scripts must see it.
+fn account_cookie(account_id: &str, base_path: &str) -> Option<HeaderValue> {
+    let path = if base_path.is_empty() { "/" } else { base_path };
+    HeaderValue::try_from(format!("account_id={account_id}; Path={path}; SameSite=Lax")).ok()
 }
 
 fn adopt(listener: std::net::TcpListener) -> io::Result<TcpListener> {

@@ -1,3 +1,4 @@
-//! What the project does: terminals.
+//! What the project does: files, terminals.
 
+pub mod files;
 pub mod terminal;

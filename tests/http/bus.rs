@@ -57,6 +57,11 @@ async fn without_a_token_the_origin_has_to_match() {
         }
     }
     let guarded = Plan::with_token().start();
+    // A cookie comes along with whatever page asks.
+    let (_, head) = upgrade(&guarded, "/conat/", "Origin: http://evil.example\r\nCookie: a=b\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 403"), "{head}");
+    let own = format!("Origin: http://{}\r\nCookie: a=b\r\n", guarded.host());
+    assert!(upgrade(&guarded, "/conat/", &own).await.1.starts_with("HTTP/1.1 101"));
     let (_, head) = upgrade(&guarded, "/conat/", "Origin: http://proxy.example\r\n").await;
     assert!(head.starts_with("HTTP/1.1 101"), "{head}");
 }

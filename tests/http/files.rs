@@ -203,6 +203,7 @@ async fn a_directory_without_app_html_is_refused_at_the_start() {
             bus: std::sync::Arc::new(crate::support::Echo::default()),
             readiness: Readiness::new(),
             metrics: Metrics::default(),
+            customize: std::sync::Arc::new(crate::support::Fresh(plan.settings().identity)),
             routes: None,
         };
         let error = Server::build(plan.settings(), parts).err().expect("refused").to_string();

@@ -58,6 +58,22 @@ async fn hub_036_and_037_customize() {
 }
 
 #[tokio::test]
+async fn the_frontend_learns_its_account_from_a_cookie() {
+    for (base_path, path) in [("", "/"), ("/a/x", "/a/x")] {
+        let page = tempfile::tempdir().unwrap();
+        std::fs::write(page.path().join("app.html"), "<!doctype html>").unwrap();
+        let site = Plan { base_path, static_dir: Some(page.path().into()), ..Plan::default() }.start();
+        let expected = format!("account_id={ACCOUNT}; Path={path}; SameSite=Lax");
+        for place in ["/static/app.html", "/customize"] {
+            assert_eq!(site.get(&format!("{base_path}{place}")).await.header("set-cookie"), expected, "{place}");
+        }
+        assert_eq!(site.get(&format!("{base_path}/webapp/favicon.ico")).await.header("set-cookie"), "");
+    }
+    let closed = Plan::with_token().start();
+    assert_eq!(closed.get("/customize").await.header("set-cookie"), "");
+}
+
+#[tokio::test]
 async fn hub_041_unknown_posts_are_404() {
     let site = Plan::default().start();
     for path in ["/", "/foo", "/static/app.html", "/customize", "/webapp/favicon.ico", "/healthz"] {

@@ -15,7 +15,8 @@ use hyper_util::rt::TokioIo;
 use outpost::{
     broker::Counters,
     config::{Identity, Limits, Secret},
-    http::{Body, BusEndpoint, Metrics, Parts, Peer, Readiness, Server, Settings, SignIn, Tls},
+    http::{Body, BusEndpoint, Customize, Metrics, Parts, Peer, Readiness, Server, Settings, SignIn, Tls},
+    hub::settings::customize,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -27,6 +28,15 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub const ACCOUNT: &str = "00000000-1000-4000-8000-000000000001";
 pub const PROJECT: &str = "00000000-1000-4000-8000-000000000000";
 pub const TOKEN: &str = "s3cret-token";
+
+/// The configuration document of a server whose settings are all defaults.
+pub struct Fresh(pub Identity);
+
+impl Customize for Fresh {
+    fn document(&self) -> Bytes {
+        customize::document(&Default::default(), &self.0).to_string().into()
+    }
+}
 
 /// What a test wants to be different.
 #[derive(Default)]
@@ -92,6 +102,7 @@ impl Plan {
             bus: bus.clone(),
             readiness: readiness.clone(),
             metrics: Metrics::new(Arc::new(Counters::default())),
+            customize: Arc::new(Fresh(settings.identity.clone())),
             routes: self.routes,
         };
         let server = Server::build(settings, parts).unwrap();

@@ -17,9 +17,11 @@ use super::{
     Error,
     encoding::{self, Coding},
     mime,
+};
+use crate::http::{
+    compress,
     send::{self, Content, Representation},
 };
-use crate::http::compress;
 
 /// Files up to this size are compressed when asked for; larger ones are sent as they are.
 const COMPRESS_BYTES: u64 = 16 << 20;

@@ -3,8 +3,6 @@
 mod directory;
 pub(crate) mod encoding;
 pub(crate) mod mime;
-mod range;
-mod send;
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +12,8 @@ use thiserror::Error;
 
 use directory::Directory;
 use encoding::Coding;
-use send::{Content, Representation};
+
+use super::send::{self, Content, Representation};
 
 /// One file of the embedded page; `build.rs` writes the table.
 #[derive(Debug)]

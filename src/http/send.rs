@@ -1,4 +1,4 @@
-//! Conditional requests, ranges and the headers of a static file.
+//! Conditional requests, ranges and the headers of content that has a length: files of the page and of the project, blobs.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -6,7 +6,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
 use http::{
-    HeaderValue, Method, Response, StatusCode,
+    HeaderMap, HeaderValue, Method, Response, StatusCode,
     header::{
         ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
         IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE, VARY,
@@ -16,7 +16,7 @@ use http::{
 };
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
-use super::{encoding::Coding, range};
+use super::{page::encoding::Coding, range};
 
 /// How much of a file is read at once.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -93,7 +93,7 @@ fn done(head: Builder) -> Answer {
 }
 
 /// All header values come from us, so building cannot fail; a plain 500 stands in for "cannot".
-fn finish(head: Builder, body: Body) -> Response<Body> {
+pub(super) fn finish(head: Builder, body: Body) -> Response<Body> {
     head.body(body).unwrap_or_else(|_| {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
@@ -105,21 +105,29 @@ fn text(value: Option<&HeaderValue>) -> Option<&str> {
     value.and_then(|value| value.to_str().ok())
 }
 
-/// Strips the mark of a weak tag: conditions on reading compare weakly.
-fn strong(tag: &str) -> &str {
-    tag.strip_prefix("W/").unwrap_or(tag)
+/// A tag without the mark of a weak one, since conditions on reading compare weakly, and without quotation marks, since
+/// the tags of blobs have none.
+fn opaque(tag: &str) -> &str {
+    let tag = tag.strip_prefix("W/").unwrap_or(tag);
+    tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).unwrap_or(tag)
 }
 
-fn is_unchanged(request: &Parts, about: &Representation) -> bool {
-    if request.headers.contains_key(IF_NONE_MATCH) {
-        return request
-            .headers
+/// Whether `If-None-Match` names the tag; `None`: the request has no such header.
+pub(super) fn names(headers: &HeaderMap, etag: &str) -> Option<bool> {
+    headers.contains_key(IF_NONE_MATCH).then(|| {
+        headers
             .get_all(IF_NONE_MATCH)
             .iter()
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
             .map(str::trim)
-            .any(|tag| tag == "*" || strong(tag) == strong(&about.etag));
+            .any(|tag| tag == "*" || opaque(tag) == opaque(etag))
+    })
+}
+
+fn is_unchanged(request: &Parts, about: &Representation) -> bool {
+    if let Some(named) = names(&request.headers, &about.etag) {
+        return named;
     }
     let since = text(request.headers.get(IF_MODIFIED_SINCE)).and_then(|date| httpdate::parse_http_date(date).ok());
     matches!((since, about.modified), (Some(since), Some(modified)) if whole_seconds(modified) <= since)
@@ -140,9 +148,9 @@ fn whole_seconds(time: SystemTime) -> SystemTime {
 fn wanted(request: &Parts, about: &Representation) -> range::Wanted {
     let Some(header) = text(request.headers.get(RANGE)) else { return range::Wanted::Whole };
     let current = text(request.headers.get(IF_RANGE)).is_none_or(|condition| {
-        if condition.starts_with('"') || condition.starts_with("W/") {
-            // A continued download needs the very same bytes, but our weak tags name length and time to the nanosecond.
-            strong(condition) == strong(&about.etag)
+        // A continued download needs the very same bytes, but our weak tags name length and time to the nanosecond.
+        if opaque(condition) == opaque(&about.etag) {
+            true
         } else {
             let date = httpdate::parse_http_date(condition).ok();
             matches!((date, about.modified), (Some(date), Some(modified)) if whole_seconds(modified) == date)
