@@ -46,7 +46,7 @@ describe('signing in', () => {
   test('a page whose cookie is gone asks for the token, and comes back to the same view', async (t) => {
     const server = await startServer(t, { ...LITE, env: { AUTH_TOKEN: TOKEN } });
     const profile = await newProfile(t);
-    const page = await newPage(profile, { expected: /401|WebSocket/ });
+    const page = await newPage(profile, { expected: /401|WebSocket|ERR_CONNECTION_REFUSED/ });
     await page.goto(`${workbench(server)}?auth_token=${TOKEN}#/flight`);
     await connected(page);
     await profile.clearCookies();

@@ -34,3 +34,15 @@ test('routes are read from the hash, whatever it is', () => {
   expect(parseRoute('#projects/../../x')).toEqual({ view: 'status' });
   expect(hrefOf({ view: 'terminal', terminal: 2 })).toBe('#/terminal/2');
 });
+
+test('a stream and a message have addresses of their own, whatever they are called', () => {
+  const path = 'accounts/x/a b:"{%}"#?/é';
+  const place = { section: 'streams', stream: path, seq: 7 } as const;
+  expect(parseRoute(hrefOf({ view: 'data', data: place }))).toEqual({ view: 'data', data: place });
+  expect(parseRoute('#/data')).toEqual({ view: 'data', data: { section: 'streams' } });
+  expect(parseRoute('#/data/blobs')).toEqual({ view: 'data', data: { section: 'blobs' } });
+  expect(parseRoute('#/data/streams/a%2Fb/x')).toEqual({ view: 'data', data: { section: 'streams', stream: 'a/b' } });
+  expect(parseRoute('#/data/streams/%E0%A4%A')).toEqual({ view: 'data', data: { section: 'streams' } });
+  expect(hrefOf({ view: 'data', data: { section: 'streams' } })).toBe('#/data');
+  expect(hrefOf({ view: 'data', data: { section: 'settings' } })).toBe('#/data/settings');
+});

@@ -4,7 +4,7 @@ import { messageOf } from '../bus/error';
 import { accountId, busState } from './session';
 
 /**
- * While a view is shown, the page visible and the bus connected: calls `poll` every `intervalMs`, one call at a time,
+ * While a view is shown, the page visible and the bus connected: calls `poll` every `intervalMs` (once, if that is infinite), one call at a time,
  * and keeps the error of the last one.
  */
 export function usePolling(
@@ -26,7 +26,7 @@ export function usePolling(
       } catch (failure) {
         if (busState.peek().phase === 'connected') error.value = messageOf(failure);
       }
-      if (current() && !stopped) timer = setTimeout(() => void run(current), intervalMs);
+      if (current() && !stopped && Number.isFinite(intervalMs)) timer = setTimeout(() => void run(current), intervalMs);
     };
     let generation = 0;
     const dispose = effect(() => {

@@ -1,23 +1,34 @@
 import { computed, signal } from '@preact/signals';
 
 /** The views of the workbench. */
-export type View = 'status' | 'terminal' | 'connections' | 'flight';
+export type View = 'status' | 'terminal' | 'data' | 'connections' | 'flight';
 
-/** Where the page is; `terminal` says which one. */
+/** Where one is in the data: a list, a stream, a message. */
+export interface DataPlace {
+  section: 'streams' | 'blobs' | 'settings';
+  stream?: string;
+  seq?: number;
+}
+
+/** Where the page is; `terminal` says which one, `data` what of it. */
 export interface Route {
   view: View;
   terminal?: number;
+  data?: DataPlace;
 }
 
 /** Reads the part of the address after `#`. Anything unknown is the status view. */
 export function parseRoute(hash: string): Route {
-  const [, view, rest] = /^#?\/?([^/?]*)\/?([^/?]*)/u.exec(hash) ?? [];
+  const [, path = ''] = /^#?\/?([^?]*)/u.exec(hash) ?? [];
+  const [view, ...rest] = path.split('/');
   switch (view) {
     case 'connections':
     case 'flight':
       return { view };
+    case 'data':
+      return { view, data: parseData(rest) };
     case 'terminal': {
-      const number = Number(rest);
+      const number = Number(rest[0]);
       return Number.isInteger(number) && number > 0 && number < 1000 ? { view, terminal: number } : { view };
     }
     default:
@@ -25,9 +36,28 @@ export function parseRoute(hash: string): Route {
   }
 }
 
+function parseData([section, path, message]: string[]): DataPlace {
+  if (section === 'blobs' || section === 'settings') return { section };
+  const stream = decoded(path ?? '');
+  const seq = Number(message);
+  if (section !== 'streams' || stream === '') return { section: 'streams' };
+  return Number.isSafeInteger(seq) && seq > 0 ? { section, stream, seq } : { section, stream };
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return '';
+  }
+}
+
 /** The address of a route. */
-export function hrefOf({ view, terminal }: Route): string {
-  return terminal === undefined ? `#/${view}` : `#/${view}/${terminal}`;
+export function hrefOf({ view, terminal, data }: Route): string {
+  if (terminal !== undefined) return `#/${view}/${terminal}`;
+  if (!data || (data.section === 'streams' && data.stream === undefined)) return `#/${view}`;
+  const parts = [data.section, data.stream, data.seq].filter((part) => part !== undefined);
+  return `#/${view}/${parts.map(encodeURIComponent).join('/')}`;
 }
 
 const hash = signal(location.hash);

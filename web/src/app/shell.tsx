@@ -2,6 +2,7 @@ import { signal, useSignalEffect } from '@preact/signals';
 import type { JSX } from 'preact';
 import logo from '../assets/logo.svg';
 import { ConnectionsView } from '../connections/view';
+import { DataHost } from '../data/host';
 import { FlightView } from '../flight/view';
 import { StatusView } from '../status/view';
 import { lastTerminal } from '../terminal/tabs';
@@ -16,6 +17,7 @@ import { isDark, toggleTheme } from './theme';
 const VIEWS: { view: View; label: string; short?: string; icon: IconName }[] = [
   { view: 'status', label: 'Status', icon: 'status' },
   { view: 'terminal', label: 'Terminal', icon: 'terminal' },
+  { view: 'data', label: 'Data', icon: 'data' },
   { view: 'connections', label: 'Connections', icon: 'connections' },
   { view: 'flight', label: 'Flight recorder', short: 'Recorder', icon: 'flight' },
 ];
@@ -27,10 +29,11 @@ const terminalsUsed = signal(false);
 export function Shell(): JSX.Element {
   const { view } = route.value;
   useSignalEffect(() => {
-    const { view: shown, terminal } = route.value;
+    const { view: shown, terminal, data } = route.value;
     if (shown === 'terminal') terminalsUsed.value = true;
     const label = VIEWS.find((item) => item.view === shown)?.label ?? '';
-    document.title = `${terminal === undefined ? label : `${label} ${terminal}`} · Outpost`;
+    const detail = terminal ?? data?.stream;
+    document.title = `${detail === undefined ? label : `${label} ${detail}`} · Outpost`;
   });
   const signedOut = busState.value.phase === 'signed-out';
   return (
@@ -56,6 +59,7 @@ export function Shell(): JSX.Element {
       {signedOut && <SignIn />}
       <div class="content" id="content" tabIndex={0} hidden={signedOut}>
         {view === 'status' && <StatusView />}
+        {view === 'data' && <DataHost />}
         {view === 'connections' && <ConnectionsView />}
         {view === 'flight' && <FlightView />}
         {(terminalsUsed.value || view === 'terminal') && <TerminalView visible={view === 'terminal'} />}

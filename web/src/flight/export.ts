@@ -1,4 +1,5 @@
 import { latest } from '../status/feed';
+import { saveFile } from '../ui/save-file';
 import type { FlightRecord } from './record';
 
 /** Saves records as a file that can go with a bug report: metadata only, no content of any message. */
@@ -14,11 +15,6 @@ export function exportRecords(records: FlightRecord[], filter: string): void {
     filter,
     records,
   };
-  const url = URL.createObjectURL(new Blob([JSON.stringify(report, null, 1)], { type: 'application/json' }));
-  const link = document.createElement('a');
-  link.href = url;
-  link.download = `outpost-flight-${report.exported.replace(/[:.]/gu, '-')}.json`;
-  link.click();
-  // The download has its own reference by then.
-  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+  const content = new Blob([JSON.stringify(report, null, 1)], { type: 'application/json' });
+  saveFile(`outpost-flight-${report.exported.replace(/[:.]/gu, '-')}.json`, content);
 }

@@ -5,7 +5,7 @@ import '@xterm/xterm/css/xterm.css';
 import { effect } from '@preact/signals';
 import { isDark } from '../app/theme';
 import type { Client } from '../bus/client';
-import { copyText, pasteText } from './clipboard';
+import { copyText, pasteText } from '../ui/clipboard';
 import { DARK, LIGHT } from './palette';
 import { fontSize } from './preferences';
 import { isReport } from './reports';
