@@ -9,7 +9,7 @@
 //! | [`cli`] | one file per command; the only place that uses `anyhow` |
 //! | [`app`] | puts the parts together (build, then run) and owns shutdown |
 //! | [`http`] | one request pipeline: limits, trace, sign-in, route, security headers; TLS; the page; metrics |
-//! | [`project`] | terminals (later: files, programs, documents, notebooks) |
+//! | [`project`] | files, terminals (later: programs, documents, notebooks) |
 //! | [`hub`] | clock, server status, API, user queries, settings, blobs |
 //! | [`persist`] | streams and key-value stores in SQLite: writer, readers, limits, service, client |
 //! | [`bus`] | the client's side: subscribe, publish, request, virtual sockets, services |

@@ -3,8 +3,11 @@
 //! [`App::build`] makes everything that can fail, [`App::run`] serves until it is told to stop. Services are subscribed before
 //! the first connection is accepted, so nobody comes too early.
 
+mod customize;
 mod probes;
+mod routes;
 mod services;
+mod streams;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -14,12 +17,20 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     broker::{self, Broker, User, policy},
-    config::{Config, DRAIN_TIMEOUT, PolicyKind},
+    config::{Config, DRAIN_TIMEOUT, PolicyKind, Service},
     host::{addresses::addresses, listen::Listeners, signals::Reload, watchdog::Probe},
     http::{self, BrokerEndpoint, LiteAuthenticator, LiteUsers, Metrics, Readiness, SignIn, Tls},
+    hub::{
+        blobs::{self, Blobs},
+        database,
+    },
+    persist::{sqlite::Schema, store},
 };
 
-use self::services::Services;
+use self::{customize::Configuration, services::Services};
+
+/// The databases of a data directory.
+pub const DATABASES: &[&Schema] = &[&database::SCHEMA, &store::SCHEMA];
 
 /// Part of [`DRAIN_TIMEOUT`] that services have after the last connection has gone.
 const SERVICES_TIMEOUT: Duration = Duration::from_secs(2);
@@ -39,6 +50,9 @@ pub enum Error {
     /// A service can't be offered on the bus.
     #[error(transparent)]
     Services(#[from] services::Error),
+    /// The blobs can't be opened.
+    #[error(transparent)]
+    Blobs(#[from] blobs::Error),
 }
 
 /// A server that is ready to run.
@@ -50,6 +64,8 @@ pub struct App {
     sessions: TaskTracker,
     end_sessions: CancellationToken,
     services: Services,
+    tending: TaskTracker,
+    end_tending: CancellationToken,
     readiness: Readiness,
 }
 
@@ -79,9 +95,22 @@ impl App {
         let sessions = TaskTracker::new();
         let end_sessions = CancellationToken::new();
         let services = Services::start(&config, &broker).await?;
+        let blobs = match services.streams().filter(|_| config.runs(Service::Hub)) {
+            Some(streams) => Some(Arc::new(Blobs::open(streams.store()).await?)),
+            None => None,
+        };
+        services.show_data(&config, blobs.clone()).await?;
+        let (tending, end_tending) = (TaskTracker::new(), CancellationToken::new());
+        let routes = routes::routes(&config, blobs, &tending, &end_tending).await;
+        tending.close();
         let bus = Arc::new(BrokerEndpoint::new(broker.clone(), sessions.clone(), end_sessions.clone()));
+        let customize = Arc::new(Configuration { settings: services.settings(), identity: config.identity.clone() });
         let mut metrics = Metrics::new(broker.counters().clone());
         metrics.add(http::metrics::Queues(broker.clone()));
+        if let Some(streams) = services.streams() {
+            metrics.add(streams.metrics());
+            readiness.ask_storage(streams.trouble());
+        }
         let parts = http::Parts {
             listeners: listeners.sockets,
             tls: tls.clone(),
@@ -89,11 +118,12 @@ impl App {
             bus,
             readiness: readiness.clone(),
             metrics,
-            routes: None,
+            customize,
+            routes: Some(routes),
         };
         let http = http::Server::build(http::Settings::from_config(&config), parts)?;
         drop(starting);
-        Ok(App { broker, http, tls, sign_in, sessions, end_sessions, services, readiness })
+        Ok(App { broker, http, tls, sign_in, sessions, end_sessions, services, tending, end_tending, readiness })
     }
 
     /// Where the server listens.
@@ -118,7 +148,8 @@ impl App {
 
     /// What has to answer for the server to be well.
     pub fn probes(&self) -> Vec<Probe> {
-        vec![probes::bus(self.services.client())]
+        let streams = self.services.streams().map(|streams| probes::streams(streams.store()));
+        [probes::bus(self.services.client())].into_iter().chain(streams).collect()
     }
 
     /// Serves until `shutdown`, then drains: no new connections, requests finish, sessions close, services end. New settings
@@ -151,6 +182,8 @@ impl App {
             }
         };
         tokio::join!(self.http.run(shutdown.clone()), drain_sessions, reload);
+        self.end_tending.cancel();
+        self.tending.wait().await;
         self.services.stop(SERVICES_TIMEOUT).await;
         Ok(())
     }

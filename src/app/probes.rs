@@ -1,6 +1,6 @@
 //! What the watchdog asks before it tells systemd that all is well.
 
-use crate::{bus::Client, host::watchdog::Probe};
+use crate::{bus::Client, host::watchdog::Probe, persist::store::Store};
 
 /// The subject that nobody but the probe uses.
 const SUBJECT: &str = "outpost.probe";
@@ -11,6 +11,15 @@ pub(super) fn bus(client: &Client) -> Probe {
     Probe::new("bus", move || {
         let client = client.clone();
         async move { round(&client).await.map_err(|error| error.to_string()) }
+    })
+}
+
+/// Asks the thread that writes streams.
+pub(super) fn streams(store: &Store) -> Probe {
+    let store = store.clone();
+    Probe::new("streams", move || {
+        let store = store.clone();
+        async move { store.probe().await.map_err(|error| error.to_string()) }
     })
 }
 
@@ -28,7 +37,22 @@ mod tests {
     };
 
     use super::*;
-    use crate::{broker::User, bus::testing, host::watchdog::watch};
+    use crate::{broker::User, bus::testing, config::Durability, host::watchdog::watch, persist::store::StoreOptions};
+
+    #[tokio::test]
+    async fn the_writer_of_streams_answers_until_it_is_closed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(StoreOptions {
+            path: folder.path().join("streams.db"),
+            durability: Durability::Normal,
+            release_grace: Duration::ZERO,
+            observer: None,
+        });
+        let store = store.unwrap();
+        store.probe().await.unwrap();
+        store.close().await;
+        assert!(store.probe().await.is_err());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn the_bus_answers_until_its_client_is_gone() {
