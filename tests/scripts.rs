@@ -39,6 +39,7 @@ impl Machine {
             .program("cargo", "echo cargo 1.95.0")
             .program("node", "echo v22.1.0")
             .program("npm", "")
+            .program("sqlite3", "")
             .program("apt-get", "")
     }
 
@@ -189,4 +190,12 @@ fn parts_of_the_toolchain_are_added() {
     assert!(machine.called("rustup component add rustfmt\n") && machine.called("rustup component add clippy\n"));
     let machine = Machine::new().root().with_compiler().program("cargo", without);
     says(&machine.run("lint", None), "missing: rustfmt; install it with: rustup component add rustfmt");
+}
+
+#[test]
+fn the_shell_of_sqlite_is_installed_for_the_tests() {
+    let machine = Machine::new().root().with_compiler().program("chromium", "");
+    fs::remove_file(machine.programs().join("sqlite3")).unwrap();
+    succeeds(&machine.run("test", None));
+    assert!(machine.called(&Machine::install("sqlite3")));
 }

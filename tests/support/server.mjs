@@ -28,7 +28,7 @@ export class Server {
     this.#root = root;
     this.#settings = settings;
     this.home = join(root, 'home');
-    this.data = join(root, 'data');
+    this.data = settings.data ?? join(root, 'data');
   }
 
   get pid() {
@@ -154,9 +154,9 @@ const fresh = (info, pid) => (info.pid === pid ? info : undefined);
  * A running server. `t` is the test (or nothing: then the caller stops it); `env` overrides single settings.
  * Only the bus runs unless `services` says otherwise, so that nobody but the test is on the bus.
  */
-export async function startServer(t, { policy = 'open', services = 'bus', env = {} } = {}) {
+export async function startServer(t, { policy = 'open', services = 'bus', env = {}, data } = {}) {
   const root = await mkdtemp(join(tmpdir(), 'outpost-test-'));
-  const server = new Server(root, { policy, services, env });
+  const server = new Server(root, { policy, services, env, data });
   await mkdir(server.home);
   t?.after(() => server.stop());
   try {

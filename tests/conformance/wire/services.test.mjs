@@ -236,7 +236,7 @@ describe('services of the server', { concurrency: true }, () => {
     const reason = new Promise((resolve) => client.socket.once('disconnect', resolve));
     await hub.call('sys.conat.default.0', 'disconnect', client.sid);
     assert.equal(await reason, 'io server disconnect');
-    assert.equal(await hub.count(`t136b.account-${ACCOUNT}`), 0);
+    await until(async () => (await hub.count(`t136b.account-${ACCOUNT}`)) === 0, 'its interest is gone');
     await quiet(1_000);
     assert.equal(client.socket.connected, false);
   });
