@@ -22,6 +22,8 @@ pub enum Kind {
 
 /// A message that arrived.
 pub struct Delivery<'a> {
+    /// What stands before the payload: the event's text, or a line.
+    pub head: &'a [u8],
     pub reply: Option<&'a [u8]>,
     pub payload: &'a [u8],
 }
@@ -87,6 +89,34 @@ impl Outgoing {
                 }
             }
         }
+    }
+
+    /// Outpost: adds a message with headers.
+    pub fn publish_with(&mut self, subject: &[u8], headers: &str, payload: &[u8]) {
+        self.publish_acked(None, subject, headers, payload);
+    }
+
+    /// Outpost: adds a request with headers, which is acknowledged.
+    pub fn ask_with(&mut self, subject: &[u8], headers: &str, payload: &[u8]) {
+        self.publish_acked(Some(self.next_id + 1), subject, headers, payload);
+    }
+
+    fn publish_acked(&mut self, ack: Option<u64>, subject: &[u8], headers: &str, payload: &[u8]) {
+        self.next_id += 1;
+        let (mut number, mut ack_number) = (itoa::Buffer::new(), itoa::Buffer::new());
+        let parts = [
+            b"451-",
+            ack.map_or("", |ack| ack_number.format(ack)).as_bytes(),
+            br#"["publish",[""#,
+            subject,
+            br#"",""#,
+            number.format(1_000_000_000 + self.next_id).as_bytes(),
+            br#"",0,1,0,{"_placeholder":true,"num":0},"#,
+            headers.as_bytes(),
+            b"]]",
+        ];
+        push_frame(&mut self.frames, Opcode::Text, &parts);
+        push_frame(&mut self.frames, Opcode::Binary, &[payload]);
     }
 
     fn text(&mut self, text: &str) {
@@ -216,6 +246,7 @@ impl Client {
                 let Some(attachment) = self.socket.peek(end)? else { break };
                 end = self.socket.end_of(attachment);
                 let delivery = Delivery {
+                    head: text,
                     reply: string_after(text, br#""CN-Reply":""#),
                     payload: self.socket.payload(attachment),
                 };
@@ -256,7 +287,7 @@ impl Client {
                     break;
                 }
                 next += size + 2;
-                each(Delivery { reply, payload }, &mut self.outgoing);
+                each(Delivery { head: line, reply, payload }, &mut self.outgoing);
             } else if line == b"PING" {
                 self.outgoing.text("PONG\r\n");
             } else if line.starts_with(b"-ERR") {

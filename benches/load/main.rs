@@ -5,10 +5,12 @@
 //! do it. NATS is measured twice: with a WebSocket message for every published message, and with many in one.
 
 mod client;
+mod persist;
 mod report;
 mod server;
 mod socket;
 mod stats;
+mod stream;
 mod workload;
 
 use std::{
@@ -26,6 +28,7 @@ use workload::{Outcome, Workload};
 
 /// Measures Outpost beside nats-server.
 #[derive(Debug, Parser)]
+#[command(args_override_self = true)]
 struct Args {
     /// The program to measure.
     #[arg(long, env = "OUTPOST_BIN", default_value = "target/release/outpost")]
@@ -48,6 +51,9 @@ struct Args {
     /// A Markdown file whose section between the markers `load` gets the table.
     #[arg(long)]
     write: Option<PathBuf>,
+    /// Instead of messages, measures streams, and writes the section `persist`.
+    #[arg(long)]
+    persist: bool,
     /// Instead of measuring, puts what Criterion left in this folder into the section `inside` of that file.
     #[arg(long)]
     criterion: Option<PathBuf>,
@@ -115,6 +121,14 @@ async fn measure(args: Args) -> Result<(), Box<dyn std::error::Error>> {
         outpost: fs::canonicalize(&args.outpost).unwrap_or_else(|_| args.outpost.clone()),
         nats: args.nats.clone(),
     };
+    if args.persist {
+        let text = format!("{}\n{}", machine(&programs, &args), persist::measure(&programs, &args).await?);
+        println!("{text}");
+        if let Some(path) = &args.write {
+            report::write_section(path, "persist", &text)?;
+        }
+        return Ok(());
+    }
     let scaled = |count: u64| ((count as f64 * args.scale) as u64).max(100);
     let plan = [
         ("publish 1→1", Workload::Publish { subscribers: 1, messages: scaled(3_000_000) }),

@@ -23,6 +23,56 @@ pub struct Budget {
     pub as_peer: bool,
 }
 
+impl Better {
+    /// How many times better our value is than the peer's; not a number where there is nothing to compare.
+    pub fn factor(self, ours: f64, theirs: f64) -> f64 {
+        match self {
+            Better::Higher => ours / theirs,
+            Better::Lower => theirs / ours,
+            Better::Neither => f64::NAN,
+        }
+    }
+
+    /// The peer's value, and how many times better ours is.
+    pub fn beside(self, ours: f64, theirs: f64) -> String {
+        let factor = self.factor(ours, theirs);
+        if factor.is_finite() { format!("{} ({factor:.2}×)", number(theirs)) } else { number(theirs) }
+    }
+}
+
+impl Budget {
+    /// The budget in words, and whether it is kept, beside peers of which the first must be there.
+    pub fn judge(&self, better: Better, ours: f64, factors: &[(&str, f64)]) -> (String, String) {
+        let (mut budget, mut misses) = (Vec::new(), Vec::new());
+        if let Some(limit) = self.limit {
+            let (sign, within) = match better {
+                Better::Higher => ("≥ ", ours >= limit),
+                _ if limit == 0.0 => ("", ours == limit),
+                _ => ("≤ ", ours <= limit),
+            };
+            budget.push(format!("{sign}{}", number(limit)));
+            if !within {
+                misses.push("the number");
+            }
+        }
+        if self.as_peer {
+            budget.push("≥ 1×".to_owned());
+            for (index, (name, factor)) in factors.iter().enumerate() {
+                // A missing value is no success either.
+                if *factor < 1.0 || index == 0 && factor.is_nan() {
+                    misses.push(name);
+                }
+            }
+        }
+        let verdict = match (budget.is_empty(), misses.is_empty()) {
+            (true, _) => String::new(),
+            (false, true) => "holds".to_owned(),
+            (false, false) => format!("misses {}", misses.join(", ")),
+        };
+        (budget.join(", "), verdict)
+    }
+}
+
 /// One line of the table: a value per run for each column.
 #[derive(Clone, Debug, Default)]
 pub struct Row {
@@ -35,7 +85,7 @@ pub struct Row {
 }
 
 /// A number with as many digits as are worth reading, groups of three apart.
-fn number(value: f64) -> String {
+pub fn number(value: f64) -> String {
     if value.is_nan() {
         return String::new();
     }
@@ -56,48 +106,12 @@ fn number(value: f64) -> String {
 impl Row {
     fn line(&self) -> String {
         let ours = median(self.outpost.clone());
-        // The peer's value, and how many times better ours is.
-        let beside = |values: &[f64]| {
-            let theirs = median(values.to_vec());
-            let factor = match self.better {
-                Better::Higher => ours / theirs,
-                Better::Lower => theirs / ours,
-                Better::Neither => f64::NAN,
-            };
-            let shown = if factor.is_finite() { format!("{} ({factor:.2}×)", number(theirs)) } else { number(theirs) };
-            (shown, factor)
-        };
-        let (nats, factor) = beside(&self.nats);
-        let (coalesced, coalesced_factor) = beside(&self.coalesced);
-        let mut budget = Vec::new();
-        let mut misses = Vec::new();
-        if let Some(limit) = self.budget.limit {
-            let (sign, within) = match self.better {
-                Better::Higher => ("≥ ", ours >= limit),
-                _ if limit == 0.0 => ("", ours == limit),
-                _ => ("≤ ", ours <= limit),
-            };
-            budget.push(format!("{sign}{}", number(limit)));
-            if !within {
-                misses.push("the number");
-            }
-        }
-        if self.budget.as_peer {
-            budget.push("≥ 1×".to_owned());
-            // A missing value is no success either.
-            if factor.is_nan() || factor < 1.0 {
-                misses.push("1×");
-            }
-            if coalesced_factor < 1.0 {
-                misses.push("1× of coalesced");
-            }
-        }
-        let verdict = match (budget.is_empty(), misses.is_empty()) {
-            (true, _) => String::new(),
-            (false, true) => "holds".to_owned(),
-            (false, false) => format!("misses {}", misses.join(", ")),
-        };
-        format!("| {} | {} | {nats} | {coalesced} | {} | {verdict} |", self.what, number(ours), budget.join(", "))
+        let [nats, coalesced] = [&self.nats, &self.coalesced].map(|values| median(values.clone()));
+        let factors =
+            [("1×", self.better.factor(ours, nats)), ("1× of coalesced", self.better.factor(ours, coalesced))];
+        let (budget, verdict) = self.budget.judge(self.better, ours, &factors);
+        let [nats, coalesced] = [nats, coalesced].map(|theirs| self.better.beside(ours, theirs));
+        format!("| {} | {} | {nats} | {coalesced} | {budget} | {verdict} |", self.what, number(ours))
     }
 }
 

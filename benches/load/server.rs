@@ -19,6 +19,15 @@ use tokio::{
 
 use super::client::Kind;
 
+/// How sure a server is of the disk before it acknowledges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// It has synced.
+    Synced,
+    /// As NATS does it by default: the kernel has it.
+    Written,
+}
+
 /// Where the programs are.
 #[derive(Clone, Debug)]
 pub struct Programs {
@@ -35,19 +44,48 @@ pub struct Server {
     child: Child,
     /// Kept so that the server never writes into a closed pipe.
     _stdout: Option<BufReader<ChildStdout>>,
-    _folder: TempDir,
+    services: String,
+    folder: TempDir,
 }
 
 impl Server {
     pub async fn start(kind: Kind, programs: &Programs, services: &str) -> io::Result<Server> {
         let folder = tempfile::tempdir()?;
         match kind {
-            Kind::Outpost => Server::start_outpost(&programs.outpost, services, folder).await,
-            Kind::Nats | Kind::Coalesced => Server::start_nats(&programs.nats, folder).await,
+            Kind::Outpost => Server::start_outpost(&programs.outpost, services, Storage::Synced, folder).await,
+            Kind::Nats | Kind::Coalesced => Server::start_nats(&programs.nats, "", folder).await,
         }
     }
 
-    async fn start_outpost(program: &Path, services: &str, folder: TempDir) -> io::Result<Server> {
+    /// Starts a server that has streams. Their files are on the disk that holds the program, not in memory.
+    pub async fn start_with(kind: Kind, programs: &Programs, services: &str, storage: Storage) -> io::Result<Server> {
+        let disk = programs.outpost.parent().ok_or(io::ErrorKind::NotFound)?;
+        let folder = tempfile::tempdir_in(disk)?;
+        match kind {
+            Kind::Outpost => Server::start_outpost(&programs.outpost, services, storage, folder).await,
+            Kind::Nats | Kind::Coalesced => {
+                let sync = if storage == Storage::Synced { "sync_interval: always" } else { "" };
+                let files = folder.path().join("streams");
+                let streams = format!("jetstream {{ store_dir: {files:?}\n{sync}\n}}\n");
+                Server::start_nats(&programs.nats, &streams, folder).await
+            }
+        }
+    }
+
+    /// Ends Outpost in an orderly way and starts it again on the same files; the time that takes to start.
+    pub async fn restart(&mut self, programs: &Programs, storage: Storage) -> io::Result<Duration> {
+        use nix::{
+            sys::signal::{Signal, kill},
+            unistd::Pid,
+        };
+        kill(Pid::from_raw(self.pid as i32), Signal::SIGTERM)?;
+        self.child.wait().await?;
+        let folder = std::mem::replace(&mut self.folder, tempfile::tempdir()?);
+        *self = Server::start_outpost(&programs.outpost, &self.services, storage, folder).await?;
+        Ok(self.start_up)
+    }
+
+    async fn start_outpost(program: &Path, services: &str, storage: Storage, folder: TempDir) -> io::Result<Server> {
         let port = free_port()?;
         let started = Instant::now();
         let mut child = Command::new(program)
@@ -57,6 +95,7 @@ impl Server {
                 ("HOST", "127.0.0.1"),
                 ("OUTPOST_POLICY", "open"),
                 ("OUTPOST_SERVICES", services),
+                ("OUTPOST_DURABILITY", if storage == Storage::Synced { "full" } else { "normal" }),
                 ("OUTPOST_LOG", "warn"),
                 ("OUTPOST_MAX_CONNECTIONS", "0"),
                 ("OUTPOST_MAX_CONNECTIONS_PER_USER", "0"),
@@ -79,16 +118,16 @@ impl Server {
             timeout(Duration::from_secs(10), stdout.read_line(&mut line)).await??;
         }
         let pid = child.id().ok_or(io::ErrorKind::NotFound)?;
-        Ok(Server { address, pid, start_up, child, _stdout: stdout, _folder: folder })
+        Ok(Server { address, pid, start_up, child, _stdout: stdout, services: services.to_owned(), folder })
     }
 
-    async fn start_nats(program: &Path, folder: TempDir) -> io::Result<Server> {
+    async fn start_nats(program: &Path, streams: &str, folder: TempDir) -> io::Result<Server> {
         let (port, websocket) = (free_port()?, free_port()?);
         let config = folder.path().join("nats.conf");
         fs::write(
             &config,
             format!(
-                "listen: \"127.0.0.1:{port}\"\nping_interval: 300\nwebsocket {{ listen: \"127.0.0.1:{websocket}\", no_tls: true }}\n"
+                "listen: \"127.0.0.1:{port}\"\nping_interval: 300\nwebsocket {{ listen: \"127.0.0.1:{websocket}\", no_tls: true }}\n{streams}"
             ),
         )?;
         let started = Instant::now();
@@ -104,7 +143,7 @@ impl Server {
         wait_for(&mut child, &address, false).await?;
         let start_up = started.elapsed();
         let pid = child.id().ok_or(io::ErrorKind::NotFound)?;
-        Ok(Server { address, pid, start_up, child, _stdout: None, _folder: folder })
+        Ok(Server { address, pid, start_up, child, _stdout: None, services: String::new(), folder })
     }
 
     /// Ends the server and waits for it.

@@ -70,6 +70,7 @@ fn parse(buffer: &[u8], at: usize) -> io::Result<Option<Frame>> {
 /// Appends a masked frame made of several parts.
 pub fn push_frame(out: &mut Vec<u8>, opcode: Opcode, parts: &[&[u8]]) {
     let len: usize = parts.iter().map(|part| part.len()).sum();
+    out.reserve(14 + len);
     out.push(if opcode == Opcode::Text { 0x81 } else { 0x82 });
     match len {
         0..=125 => out.push(0x80 | len as u8),
@@ -87,10 +88,18 @@ pub fn push_frame(out: &mut Vec<u8>, opcode: Opcode, parts: &[&[u8]]) {
     for part in parts {
         out.extend_from_slice(part);
     }
-    for chunk in out[start..].chunks_mut(4) {
-        for (byte, key) in chunk.iter_mut().zip(MASK) {
-            *byte ^= key;
-        }
+    mask(&mut out[start..]);
+}
+
+/// Eight bytes at a time: masking must not be what is measured.
+fn mask(bytes: &mut [u8]) {
+    let [a, b, c, d] = MASK;
+    let (words, rest) = bytes.as_chunks_mut::<8>();
+    for word in words {
+        *word = (u64::from_ne_bytes(*word) ^ u64::from_ne_bytes([a, b, c, d, a, b, c, d])).to_ne_bytes();
+    }
+    for (byte, key) in rest.iter_mut().zip([a, b, c, d, a, b, c]) {
+        *byte ^= key;
     }
 }
 
