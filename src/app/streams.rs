@@ -19,12 +19,12 @@ use crate::{
         archive::{Archive, ArchiveOptions},
         service::{Service, ServiceOptions},
         sqlite,
-        store::{Observer, Store, StoreOptions},
+        store::{Observer, SCHEMA, Store, StoreOptions},
     },
 };
 
 /// What the store is called in the data directory.
-const FILE: &str = "streams.db";
+const FILE: &str = SCHEMA.name;
 
 /// Why streams can't be offered.
 #[derive(Debug, Error)]
